@@ -1,0 +1,83 @@
+"""Whole files from Python: what the commands do, as functions."""
+
+import os
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from kinema.codec.decoding import DecodeReport, DecodeSettings, KinReader, decode_file, verify_file
+from kinema.codec.encoding import EncodeReport, EncodeSettings, encode_file
+from kinema.codec.rate_control import Target, encode_to_target
+from kinema.models.registry import LoadedModel
+
+StrPath = str | os.PathLike[str]
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Fields of `kinema.codec.encoding.EncodeSettings`."""
+
+    crf: float
+    model: str
+    structure: str
+    intra_period: int
+    start_s: float
+    num_frames: int | None
+    with_audio: bool
+    device: str
+    threads: int | None
+    overwrite: bool
+
+
+class DecodeOptions(TypedDict, total=False):
+    """Fields of `kinema.codec.decoding.DecodeSettings`."""
+
+    start_s: float
+    num_frames: int | None
+    device: str
+    threads: int | None
+    overwrite: bool
+
+
+def encode(
+    source: StrPath,
+    target: StrPath,
+    *,
+    rate_kbps: float | None = None,
+    size_bytes: int | None = None,
+    psnr_db: float | None = None,
+    **options: Unpack[EncodeOptions],
+) -> EncodeReport:
+    """Encode a video file to a `.kin` file.
+
+    Args:
+        source: any video that FFmpeg reads, Y4M, raw YUV or PNG files.
+        target: the `.kin` file; appears complete or not at all.
+        rate_kbps: bitrate of the video to reach, in kilobits per second, instead of `crf`.
+        size_bytes: size of the file to reach.
+        psnr_db: (6 Y + U + V) / 8 to reach, in dB.
+        **options: fields of `EncodeSettings`: crf, model, start_s, num_frames, overwrite, ...
+
+    Raises:
+        KinemaError: bad settings, unreadable input, or a target that cannot be written.
+    """
+    settings = EncodeSettings(**options)
+    goal = Target(rate_kbps=rate_kbps, size_bytes=size_bytes, psnr_db=psnr_db)
+    if goal == Target():
+        return encode_file(os.fspath(source), Path(target), settings)
+    return encode_to_target(os.fspath(source), Path(target), settings, goal)
+
+
+def decode(source: StrPath, target: StrPath, **options: Unpack[DecodeOptions]) -> DecodeReport:
+    """Decode a `.kin` file to .mp4, .mkv, .y4m, .yuv or PNG files; see `decode_file`."""
+    return decode_file(Path(source), os.fspath(target), DecodeSettings(**options))
+
+
+def verify(source: StrPath) -> DecodeReport:
+    """Decode everything, compare every picture with its hash, write nothing."""
+    return verify_file(Path(source))
+
+
+def open(  # noqa: A001  # the name users know from av.open and PIL.Image.open
+    source: StrPath, *, model: LoadedModel | None = None, **options: Unpack[DecodeOptions]
+) -> KinReader:
+    """Open a `.kin` file to iterate over its frames or to seek; close it, or use `with`."""
+    return KinReader(source, settings=DecodeSettings(**options), model=model)

@@ -1,0 +1,1 @@
+"""Bytes and their meaning: the `.kin` container; standard library only."""

@@ -1,0 +1,149 @@
+"""The seek index: where each frame stands in the file, compactly in memory and in bytes."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+from kinema.bitstream.bits import SIGNED_MAX, U32_MAX, ByteReader, ByteWriter
+from kinema.bitstream.framing import PacketType, Source, read_packet, seal_packet
+from kinema.bitstream.headers import SequenceHeader
+from kinema.bitstream.limits import Limits, check_limit, check_range
+from kinema.errors import BitstreamError
+
+END_BODY_BYTES = 8  # offset of the index packet
+END_PACKET_BYTES = 15  # sync and type 2, size 1, body 8, CRC-32 4
+OFFSET_MAX = (1 << 60) - 1
+IS_INTRA, IS_IRREGULAR = 2, 1  # below 4 * the distance from one packet to the next
+
+
+class IndexEntry(NamedTuple):
+    """One frame, in file order."""
+
+    display_index: int
+    pts: int  # units of the sequence's time_base
+    offset: int  # of its packet in the file
+    is_intra: bool
+
+
+class Index:
+    """A growing list of entries, 25 bytes each.
+
+    Raises (`append`, `from_bytes`):
+        LimitError: more entries than `max_entries`.
+        BitstreamError: offsets do not grow, or a value is outside its range.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._display_index = array("Q")
+        self._pts = array("q")
+        self._offset = array("Q")
+        self._is_intra = array("B")
+
+    def __len__(self) -> int:
+        return len(self._offset)
+
+    def __getitem__(self, i: int) -> IndexEntry:
+        is_intra = self._is_intra[i] == 1
+        return IndexEntry(self._display_index[i], self._pts[i], self._offset[i], is_intra)
+
+    def __iter__(self) -> Iterator[IndexEntry]:
+        return (self[i] for i in range(len(self)))
+
+    def append(self, entry: IndexEntry) -> None:
+        """Add the frame that follows the last one in the file."""
+        check_limit("number of frames", len(self) + 1, self._max_entries)
+        lowest = self._offset[-1] + 1 if self._offset else 0
+        check_range("offset in the index", entry.offset, lowest, OFFSET_MAX)
+        check_range("display_index in the index", entry.display_index, 0, U32_MAX)
+        check_range("pts in the index", entry.pts, -SIGNED_MAX - 1, SIGNED_MAX)
+        self._display_index.append(entry.display_index)
+        self._pts.append(entry.pts)
+        self._offset.append(entry.offset)
+        self._is_intra.append(entry.is_intra)
+
+    def seek(self, pts: int) -> IndexEntry | None:
+        """Find the last intra frame at or before `pts`; the first one where all come later."""
+        intra = [entry for entry in self if entry.is_intra]
+        before = (entry for entry in intra if entry.pts <= pts)
+        return max(before, key=lambda entry: entry.pts, default=intra[0] if intra else None)
+
+    def frames_between(self, begin: int, end: int) -> tuple[int, ...]:
+        """Name the frames whose packets start in bytes `begin..end - 1`, by display index."""
+        first, last = bisect_left(self._offset, begin), bisect_left(self._offset, end)
+        return tuple(self._display_index[first:last])
+
+    def to_bytes(self, sequence: SequenceHeader) -> bytes:
+        """Pack as the body of an index packet: 2 or 3 bytes for most frames in a steady cadence."""
+        writer = ByteWriter()
+        last_offset, last_display_index = 0, -1
+        for display_index, pts, offset, is_intra in self:
+            step = display_index - last_display_index
+            delay = pts - sequence.usual_pts(display_index)
+            is_irregular = step != 1 or delay != 0
+            writer.write_varint(4 * (offset - last_offset) + IS_INTRA * is_intra + is_irregular)
+            if is_irregular:
+                writer.write_signed(step)
+                writer.write_signed(delay)
+            last_offset, last_display_index = offset, display_index
+        return writer.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, sequence: SequenceHeader, max_entries: int) -> Self:
+        """Invert `to_bytes`; errors also as in ByteReader."""
+        reader, index = ByteReader(data), cls(max_entries)
+        offset, display_index = 0, -1
+        while reader.num_left:
+            code = reader.read_varint()
+            offset += code >> 2
+            is_irregular = code & IS_IRREGULAR
+            display_index += reader.read_signed() if is_irregular else 1
+            delay = reader.read_signed() if is_irregular else 0
+            pts = sequence.usual_pts(display_index) + delay
+            index.append(IndexEntry(display_index, pts, offset, code & IS_INTRA != 0))
+        return index
+
+
+def seal_index(index: Index, sequence: SequenceHeader, offset: int, limits: Limits) -> bytes:
+    """Give the last bytes of a file: index packet, which starts at `offset`, and end packet.
+
+    Raises:
+        LimitError: the index is larger than a packet may be.
+    """
+    end_body = offset.to_bytes(END_BODY_BYTES, "little")
+    return seal_packet(PacketType.INDEX, index.to_bytes(sequence), limits) + seal_packet(
+        PacketType.END, end_body, limits
+    )
+
+
+def read_index(
+    source: Source, sequence: SequenceHeader, first_offset: int, limits: Limits
+) -> Index | None:
+    """Read the index through the end packet; None where either is missing or damaged.
+
+    Args:
+        source: the file.
+        sequence: its header.
+        first_offset: of the first packet.
+        limits: bounds the number of entries.
+    """
+    try:
+        end = _read_packet(source, source.size_bytes - END_PACKET_BYTES, PacketType.END, limits)
+        index_offset = int.from_bytes(end, "little")
+        check_range("offset of the index", index_offset, first_offset, source.size_bytes)
+        body = _read_packet(source, index_offset, PacketType.INDEX, limits)
+        index = Index.from_bytes(body, sequence, limits.max_index_entries)
+        if index:
+            check_range("first offset in the index", index[0].offset, first_offset, OFFSET_MAX)
+            check_range("last offset in the index", index[-1].offset, first_offset, index_offset)
+    except BitstreamError:
+        return None
+    return index
+
+
+def _read_packet(source: Source, offset: int, expected: PacketType, limits: Limits) -> bytes:
+    raw = read_packet(source, offset, limits)
+    if raw.type_code != expected:
+        raise BitstreamError(f"packet type {raw.type_code}, expected {expected}")
+    return raw.body

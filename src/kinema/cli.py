@@ -1,0 +1,345 @@
+"""The command line: arguments in, messages out; the work is done in the rooms below."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kinema.errors import ConfigError, KinemaError
+
+if TYPE_CHECKING:
+    from kinema.codec.decoding import DecodeReport
+
+app = typer.Typer(
+    name="kinema",
+    help="A learned video codec that decodes bit-exactly on every machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads.")]
+Start = Annotated[float, typer.Option(help="Begin here, in seconds after the first frame.")]
+Frames = Annotated[int | None, typer.Option(help="Stop after this many frames.")]
+
+
+@app.command()
+def encode(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Video, or - for Y4M.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT.kin")],
+    crf: Annotated[float | None, typer.Option(help="Quality: 0 (best) to 63. Usual: 28.")] = None,
+    bitrate: Annotated[str | None, typer.Option(help="Of the video: 300k, 2.5M.")] = None,
+    target_size: Annotated[str | None, typer.Option(help="Of the file, in bytes: 2M.")] = None,
+    target_psnr: Annotated[float | None, typer.Option(help="(6Y+U+V)/8 in dB.")] = None,
+    model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
+    structure: Annotated[str, typer.Option(help="Coding structure.")] = "all-intra",
+    intra_period: Annotated[int, typer.Option(help="Frames per intra frame; -1: one only.")] = 1,
+    start: Start = 0.0,
+    frames: Frames = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Compress a video."""
+    from kinema.codec.encoding import EncodeSettings, encode_file
+    from kinema.codec.rate_control import Target, encode_to_target
+
+    goals = [g for g in (crf, bitrate, target_size, target_psnr) if g is not None]
+    if len(goals) > 1:
+        raise ConfigError("choose one of --crf, --bitrate, --target-size and --target-psnr")
+    settings = EncodeSettings(
+        crf=28.0 if crf is None else crf,
+        model=model,
+        structure=structure,
+        intra_period=intra_period,
+        start_s=start,
+        num_frames=frames,
+        with_audio=not no_audio,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+    )
+    goal = Target(
+        rate_kbps=None if bitrate is None else parse_amount(bitrate, "--bitrate") / 1000,
+        size_bytes=None if target_size is None else int(parse_amount(target_size, "--target-size")),
+        psnr_db=target_psnr,
+    )
+    started = time.perf_counter()
+    with _progress("encoding") as progress:
+        if goal == Target():
+            report = encode_file(source, target, settings, progress=progress, note=_note)
+        else:
+            report = encode_to_target(source, target, settings, goal, progress=progress, note=_note)
+    took = time.perf_counter() - started
+    figures = {
+        "frames": report.num_frames,
+        "crf": report.crf,
+        "size_bytes": report.size_bytes,
+        "video_bytes": report.video_bytes,
+        "rate_kbps": round(report.rate_kbps, 3),
+        "bpp": round(report.bpp, 6),
+        "psnr_y": round(report.psnr_y, 4),
+        "psnr_u": round(report.psnr_u, 4),
+        "psnr_v": round(report.psnr_v, 4),
+        "psnr_yuv_611": round(report.psnr_yuv_611, 4),
+        "seconds": round(took, 3),
+    }
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        print(
+            f"{target}: {report.num_frames} frames, {report.size_bytes} bytes, "
+            f"{report.rate_kbps:.1f} kbit/s ({report.bpp:.4f} bit/pixel), "
+            f"PSNR {report.psnr_yuv_611:.2f} dB at crf {report.crf:g}, "
+            f"{report.num_frames / took:.1f} frames/s"
+        )
+
+
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="INPUT.kin")],
+    target: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help=".mp4 .mkv .y4m .yuv frames-%04d.png or -")
+    ],
+    start: Start = 0.0,
+    frames: Frames = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decompress to a video file, pictures, or Y4M on standard output."""
+    from kinema.codec.decoding import DecodeSettings, decode_file
+
+    settings = DecodeSettings(
+        start_s=start, num_frames=frames, device=device, threads=threads, overwrite=overwrite
+    )
+    with _progress("decoding") as progress:
+        report = decode_file(source, target, settings, progress=progress, note=_note)
+    _refuse_damage(source, report, f"{report.num_frames} others are in {target}")
+
+
+@app.command()
+def info(
+    source: Annotated[Path, typer.Argument(metavar="INPUT.kin")], as_json: Json = False
+) -> None:
+    """Tell what is in a file, without decoding it."""
+    from kinema.codec.description import describe
+
+    facts = describe(source)
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' ')}: {value}")
+
+
+@app.command()
+def verify(source: Annotated[Path, typer.Argument(metavar="INPUT.kin")]) -> None:
+    """Decode everything and compare every picture with its hash."""
+    from kinema.codec.decoding import verify_file
+
+    report = verify_file(source)
+    _refuse_damage(source, report, f"{report.num_frames} others are good")
+    print(f"{source}: {report.num_frames} frames, all as the encoder saw them")
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that are installed."""
+    from kinema.models.registry import MODELS, read_card
+
+    cards = {name: read_card(name) for name in MODELS}
+    if as_json:
+        print(json.dumps(cards))
+        return
+    for name, card in cards.items():
+        print(f"{name}: {MODELS[name].summary} (number {card['number']}, {card['fingerprint']})")
+
+
+@app.command()
+def bench(
+    clips: Annotated[list[Path], typer.Argument(metavar="CLIP...")],
+    models: Annotated[str | None, typer.Option(help="Names, comma-separated; '' for none.")] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="x264,x265-slow,svtav1-6,vvenc-medium ...; '' for none.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="modern or paper.")] = "modern",
+    structure: Annotated[str, typer.Option(help="Delay class of all codecs.")] = "all-intra",
+    intra_period: Annotated[int | None, typer.Option(help="-1: one intra frame.")] = None,
+    frames: Annotated[int, typer.Option(help="Of each clip, at most.")] = 96,
+    crf_points: Annotated[str | None, typer.Option(help="Of our models, comma-separated.")] = None,
+    metrics: Annotated[str, typer.Option(help="Extra: psnr_rgb,ms_ssim_y,vmaf.")] = "",
+    reference: Annotated[str | None, typer.Option(help="The codec compared with.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of every codec.")] = 2,
+    device: Device = "cpu",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not use cached anchors.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Results.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Curves, .png .pdf .svg.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Folder for CSV and for CompressAI's and DCVC's layouts.")
+    ] = None,
+) -> None:
+    """Compare with x264, x265, SVT-AV1 and VVenC; scores come from decoded files."""
+    from kinema.eval.bench import BenchConfig, BenchProgress, run_bench
+    from kinema.eval.reports import format_report
+
+    config: dict[str, Any] = {}
+    if crf_points:
+        config["crfs"] = tuple(parse_amount(p, "--crf-points") for p in crf_points.split(","))
+
+    def show(progress: BenchProgress) -> None:
+        if sys.stderr.isatty():
+            print(f"{progress.num_done}/{progress.num_total} {progress.what}", file=sys.stderr)
+
+    result = run_bench(
+        BenchConfig(
+            clips=tuple(clips),
+            models=_names(models),
+            anchors=_names(anchors),
+            preset=preset,
+            structure=structure,
+            intra_period=intra_period,
+            num_frames=frames,
+            num_threads=threads,
+            reference=reference,
+            extra_metrics=_names(metrics) or (),
+            device=device,
+            use_cache=not fresh,
+            json_path=json_file,
+            plot_path=plot,
+            export_dir=export,
+            **config,
+        ),
+        show,
+    )
+    print(format_report(result))
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A recipe: intra-small, ...")],
+    data: Annotated[list[Path] | None, typer.Option(help="Folder of videos or frames.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
+    budget: Annotated[float | None, typer.Option(help="Stop after this many minutes.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    scale: Annotated[float, typer.Option(help="Times the steps of every stage.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
+    export: Annotated[Path | None, typer.Option(help="Write weights here at the end.")] = None,
+) -> None:
+    """Train a model; stop and resume as you like."""
+    from kinema.models.release import export_run
+    from kinema.train.loop import TrainConfig, Trainer
+
+    run_dir = run or Path("runs") / config
+    trainer = Trainer(
+        TrainConfig(
+            recipe=config,
+            data=tuple(data or ()),
+            run_dir=run_dir,
+            resume=resume,
+            budget_minutes=float("inf") if budget is None else budget,
+            scale=scale,
+            seed=seed,
+        ),
+        lambda line: print(line, flush=True),
+    )
+    trainer.run()
+    if export is not None:
+        network = trainer.recipe.build()
+        print(f"{export}: {export_run(network, trainer.path, export, {'recipe': config})}")
+
+
+def parse_amount(text: str, name: str) -> float:
+    """Read a number with an optional k, M or G.
+
+    Raises:
+        ConfigError: it is none, or not above 0.
+    """
+    factors = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "G": 1e9}
+    factor = factors.get(text[-1:], 1.0)
+    try:
+        value = float(text[:-1] if factor != 1.0 else text) * factor
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} {text!r} is not a number such as 300k or 2.5M")
+    return value
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name for name in text.split(",") if name)
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+
+def _refuse_damage(source: Path, report: "DecodeReport", rest: str) -> None:
+    if report.lost:
+        from kinema.errors import BitstreamError
+
+        raise BitstreamError(f"{source}: {'; '.join(report.lost)}; {rest}")
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int | None, int], None]]:
+    """A bar with frames/s, size and time left; nothing unless standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, expected, size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, figures="")
+        started = time.perf_counter()
+
+        def show(done: int, expected: int | None, size: int) -> None:
+            speed = done / max(time.perf_counter() - started, 1e-9)
+            figures = f"{done} frames, {speed:.1f} frames/s"
+            if size:
+                figures += f", {size / done / 1000:.2f} kB/frame"
+            bar.update(task, completed=done, total=expected, figures=figures)
+
+        yield show
+
+
+def main() -> None:
+    """Run a command; whatever a user can cause ends in one line and exit status 2."""
+    try:
+        app(standalone_mode=False)
+    except KinemaError as error:
+        _fail(str(error))
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted")
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("click", "typer"):
+            raise
+        _fail(getattr(error, "format_message", lambda: str(error))())
+
+
+def _fail(message: str) -> None:
+    print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A sequence: pictures to packets and back."""

@@ -1,0 +1,81 @@
+"""What is in a `.kin` file, from its headers and index alone; quick, and without torch."""
+
+from pathlib import Path
+
+from kinema.bitstream.container import ContainerReader
+from kinema.bitstream.headers import SequenceHeader
+from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket
+from kinema.errors import WeightsMismatchError
+from kinema.models.registry import model_name
+
+
+def describe(source: Path) -> dict[str, object]:
+    """Read headers and packets.
+
+    Returns:
+        facts by name, ready for JSON.
+
+    Raises:
+        FileError, BitstreamError: the file cannot be opened, or its header is damaged.
+    """
+    with ContainerReader(source) as reader:
+        header = reader.header
+        frames, audio_bytes, damaged = 0, 0, 0
+        qualities: list[int] = []
+        duration = 0
+        for packet in reader.packets():
+            if isinstance(packet, FramePacket):
+                frames += 1
+                qualities.append(packet.header.quality)
+                duration += packet.header.duration
+            elif isinstance(packet, AudioPacketData):
+                audio_bytes += len(packet.data)
+            elif isinstance(packet, DamagedPacket):
+                damaged += 1
+        seconds = float(duration * header.time_base) or frames / float(header.frame_rate)
+        video_bytes = reader.size_bytes - audio_bytes
+        return {
+            "file": str(source),
+            **_picture_facts(header),
+            "model": _model(header),
+            "weights": header.weights_fingerprint.hex(),
+            "structure": header.structure.name.lower().replace("_", "-"),
+            "frames": frames,
+            "seconds": round(seconds, 3),
+            "crf": _range(qualities),
+            "size_bytes": reader.size_bytes,
+            "audio_bytes": audio_bytes,
+            "audio": ", ".join(
+                f"{t.codec} {t.sample_rate} Hz {t.layout}" for t in header.audio_tracks
+            )
+            or "none",
+            "rate_kbps": round(8 * video_bytes / max(seconds, 1e-9) / 1000, 3),
+            "bpp": round(8 * video_bytes / max(frames * header.width * header.height, 1), 6),
+            "damaged_places": damaged,
+        }
+
+
+def _picture_facts(header: SequenceHeader) -> dict[str, object]:
+    return {
+        "width": header.width,
+        "height": header.height,
+        "frame_rate": str(header.frame_rate),
+        "sample_aspect_ratio": str(header.sample_aspect_ratio).replace("/", ":"),
+        "rotation": header.rotation,
+        "color": f"matrix {header.matrix}, primaries {header.primaries}, "
+        f"transfer {header.transfer}, {'full' if header.full_range else 'limited'} range",
+    }
+
+
+def _model(header: SequenceHeader) -> str:
+    try:
+        return model_name(header.model_number)
+    except WeightsMismatchError:
+        return f"unknown ({header.model_number})"
+
+
+def _range(qualities: list[int]) -> str:
+    if not qualities:
+        return "none"
+    low, high = min(qualities) / 256, max(qualities) / 256
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

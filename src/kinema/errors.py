@@ -1,0 +1,49 @@
+"""Every error a caller can meet; each also inherits the built-in error it resembles."""
+
+
+class KinemaError(Exception):
+    """Root of all errors raised on purpose; its message is one line that says what and where."""
+
+
+class BitstreamError(KinemaError, ValueError):
+    """A `.kin` file holds bytes that its format does not allow."""
+
+
+class TruncatedError(BitstreamError, EOFError):
+    """The bytes end before the structure they started."""
+
+
+class ChecksumError(BitstreamError):
+    """A stored checksum differs from the one computed: the bytes or the decoder are damaged."""
+
+
+class UnsupportedVersionError(BitstreamError):
+    """The file was written by a format version this library does not know."""
+
+
+class LimitError(BitstreamError):
+    """A field exceeds the limits its reader was given."""
+
+
+class WeightsMismatchError(KinemaError, ValueError):
+    """The model or the weights named by a file are not the ones at hand."""
+
+
+class NumericProfileError(KinemaError, RuntimeError):
+    """The arithmetic a file needs for exact decoding is not available."""
+
+
+class ShapeError(KinemaError, ValueError):
+    """A tensor or a picture has the wrong number of axes, channels or samples."""
+
+
+class ConfigError(KinemaError, ValueError):
+    """A setting or a combination of settings is not allowed."""
+
+
+class VideoError(KinemaError, ValueError):
+    """A video, audio or image file cannot be read or written as asked."""
+
+
+class FileError(KinemaError, OSError):
+    """A path cannot be opened, created or replaced."""

@@ -1,0 +1,1 @@
+"""Benchmarks: anchors, scores from decoded files, curves and tables."""

@@ -1,0 +1,154 @@
+"""The intra codec: every picture on its own. All other systems start from it.
+
+    x --- Analysis --- y --- LatentCodec (steps, hyper-prior, four-step prior) --- y_hat
+    y_hat --- Synthesis --- x_hat
+
+Source: the intra codec of DCVC-RT (arXiv 2502.20762). Deviations: 4:2:0 planes instead of RGB, a
+linear block transform beside the nets, symbols on a grid that no context moves, everything that
+decodes in exact arithmetic. See ARCHITECTURE.md.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kinema.errors import ConfigError
+from kinema.parts.channels import Channel
+from kinema.parts.latent_codec import LatentCodec
+from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
+from kinema.parts.priors import KNOTS, PriorConfig
+from kinema.parts.quality import MAX_CRF, rd_lambda
+from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
+
+STRIDE = 16  # pictures are padded to multiples of this
+SPREAD = 256.0  # standard deviation that each latent channel starts with
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntraConfig:
+    """Everything that decides the shape of the networks."""
+
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+
+    def __post_init__(self) -> None:
+        latent, expected = self.transform.latent_channels, self.prior.latent_channels
+        if latent != expected:
+            raise ConfigError(f"latent channels: {latent} in transforms, {expected} in the prior")
+
+    def to_dict(self) -> dict[str, dict[str, int]]:
+        """Give plain values, by part and field."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, dict[str, int]]) -> "IntraConfig":
+        """Rebuild what `to_dict` gave.
+
+        Raises:
+            ConfigError: an unknown part or field.
+        """
+        try:
+            parts = {"transform": TransformConfig, "prior": PriorConfig}
+            return cls(**{name: parts[name](**fields) for name, fields in values.items()})
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"intra configuration: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CodedFrame:
+    """What coding a frame gives: picture and latent as the decoder knows them.
+
+    Attributes:
+        x_hat: (B, 96, H/8, W/8) picture units, neither rounded nor clamped.
+        y_hat: (B, M, H/16, W/16) amplitudes.
+    """
+
+    x_hat: Tensor
+    y_hat: Tensor
+
+
+class IntraCodec(nn.Module):
+    """Intra frames at any quality from one network.
+
+    Attributes:
+        encoder_only: prefixes of the parameters that no decoder needs.
+    """
+
+    encoder_only = (
+        "analysis.",
+        "latent.hyper.enter.",
+        "latent.hyper.first.",
+        "latent.hyper.down.",
+        "latent.hyper.second.",
+        "latent.hyper.leave.",
+    )
+
+    def __init__(self, config: IntraConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config.transform)
+        self.latent = LatentCodec(config.prior, initial_log_steps(config.prior.latent_channels))
+        self.synthesis = Synthesis(config.transform)
+
+    def code_frame(
+        self, x: Tensor | None, crf: Tensor, size: tuple[int, int], channel: Channel
+    ) -> CodedFrame:
+        """Carry a batch of pictures through `channel`.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+
+        Returns:
+            the pictures as the decoder knows them.
+        """
+        y = weight = None
+        if x is not None:
+            y = self.analysis(x, crf)
+            weight = rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
+        y_hat = self.latent.code(y, crf, size, channel, weight)
+        return CodedFrame(self.synthesis(y_hat, crf), y_hat)
+
+    @torch.no_grad()
+    def start_from_patches(self, patches: Tensor) -> None:
+        """Begin as the best block transform: KLT, high-rate steps, Gaussian scales.
+
+        Args:
+            patches: (N, 384) folded 16x16 patches in picture units, N much larger than 384.
+        """
+        latent = self.config.prior.latent_channels
+        weight = torch.ones(patches.shape[1], dtype=torch.float64)
+        weight.view(96, 4)[64:] = math.sqrt(4 * CHROMA_WEIGHT / LUMA_WEIGHT)
+        levels = patches.double() / STEPS_PER_LEVEL * weight
+        power = levels.T @ levels / len(levels)
+        values, vectors = torch.linalg.eigh(power)
+        values, basis = values.flip(0)[:latent], vectors.flip(1)[:, :latent]
+        whiten = torch.exp2(torch.round(torch.log2(SPREAD / values.clamp(min=0.01).sqrt())))
+        forward = (basis * whiten).T * weight / STEPS_PER_LEVEL
+        backward = basis / whiten / weight[:, None] * STEPS_PER_LEVEL
+        self.analysis.linear.copy_(forward)
+        self.synthesis.linear.copy_(backward)
+        steps = initial_log_steps(latent) + torch.log(whiten).float()
+        self.latent.steps.knots.copy_(steps)
+        spread = torch.log(values.clamp(min=0.01).sqrt() * whiten).float()
+        self.latent.spatial.log_scale.knots.copy_((spread - steps).clamp(min=-2.0) - 0.5)
+
+
+def initial_log_steps(channels: int) -> Tensor:
+    """Start from the high-rate optimum of an orthonormal transform, sqrt(6 / (lambda ln 2)).
+
+    Returns:
+        natural logarithms of steps in 8-bit levels, (knots, channels).
+    """
+    crf = torch.linspace(0, MAX_CRF, KNOTS)
+    steps = torch.sqrt(6 / (rd_lambda(crf) * LUMA_WEIGHT * math.log(2)))
+    return torch.log(steps)[:, None].expand(-1, channels).clone()
+
+
+def build_small() -> IntraCodec:
+    """Build the configuration that ships: 4.8 million parameters, real time on two cores."""
+    return IntraCodec(IntraConfig())

@@ -1,0 +1,109 @@
+"""Names and numbers of models. A number stands in every coded file: it is never used again.
+
+Importing this is quick: torch comes with the first model that is loaded.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinema.errors import ConfigError, WeightsMismatchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kinema.models.weights import FrozenModel
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+DEFAULT_MODEL = "intra"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """A model that ships with trained weights."""
+
+    number: int  # in the bitstream; by hand, never reused
+    build: "Callable[[], nn.Module]"
+    weights: str  # file in the package's weights folder; a card of the same name lies beside it
+    structures: tuple[str, ...]  # coding structures it can do
+    summary: str
+
+
+def _build_intra() -> "nn.Module":
+    from kinema.models.intra import build_small
+
+    return build_small()
+
+
+MODELS: dict[str, ModelEntry] = {
+    "intra": ModelEntry(
+        number=1,
+        build=_build_intra,
+        weights="intra-small.safetensors",
+        structures=("all-intra",),
+        summary="every picture on its own; 4.8 M parameters",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model with its weights, ready to code exactly."""
+
+    name: str
+    number: int
+    frozen: "FrozenModel"
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that name what a decoder depends on."""
+        return self.frozen.fingerprint
+
+
+def load_model(name: str = DEFAULT_MODEL, *, weights: Path | None = None) -> LoadedModel:
+    """Load a model and its weights.
+
+    Args:
+        name: a key of `MODELS`.
+        weights: another file of exported weights than the one shipped.
+
+    Raises:
+        ConfigError: the name is unknown.
+        WeightsMismatchError: the weights are missing or do not fit.
+    """
+    from kinema.models.weights import load_weights
+
+    if name not in MODELS:
+        raise ConfigError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    entry = MODELS[name]
+    frozen = load_weights(entry.build(), weights or WEIGHTS / entry.weights)
+    return LoadedModel(name=name, number=entry.number, frozen=frozen)
+
+
+def model_name(number: int) -> str:
+    """Find the model that a file names.
+
+    Raises:
+        WeightsMismatchError: this version does not know the number.
+    """
+    for name, entry in MODELS.items():
+        if entry.number == number:
+            return name
+    known = ", ".join(f"{entry.number} {name}" for name, entry in MODELS.items())
+    raise WeightsMismatchError(f"file names model {number}; this version knows {known}")
+
+
+def read_card(name: str) -> dict[str, object]:
+    """Read what is known of a shipped model: recipe, hours, figures, fingerprint.
+
+    Raises:
+        WeightsMismatchError: the card is missing or is none.
+    """
+    path = (WEIGHTS / MODELS[name].weights).with_suffix(".json")
+    try:
+        card = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsMismatchError(f"model card {path.name} cannot be read: {error}") from error
+    return {"number": MODELS[name].number, **card}

@@ -1,0 +1,46 @@
+"""From a finished training run to a file of weights and its card."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from kinema.errors import ConfigError
+from kinema.models.weights import export_weights
+
+
+def export_run(
+    network: torch.nn.Module, checkpoint: Path, target: Path, facts: dict[str, object]
+) -> str:
+    """Export the averaged parameters of a checkpoint.
+
+    Args:
+        network: of the architecture that was trained; takes the parameters.
+        checkpoint: the run's `last.pt`.
+        target: the `.safetensors` file; a `.json` card is written beside it.
+        facts: for the card, beside what the checkpoint knows.
+
+    Returns:
+        the fingerprint, as hexadecimal digits.
+
+    Raises:
+        ConfigError: no checkpoint, or layers whose sums could leave the exact range.
+    """
+    if not checkpoint.is_file():
+        raise ConfigError(f"{checkpoint} does not exist: nothing to export")
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(content["ema"][name])
+    fingerprint = export_weights(network, target).hex()
+    state = content["state"]
+    card = {
+        "fingerprint": fingerprint,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "training_minutes": round(state["seconds"] / 60, 1),
+        "stage": state["stage"],
+        "step": state["step"],
+        **facts,
+    }
+    target.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    return fingerprint

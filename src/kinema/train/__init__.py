@@ -1,0 +1,1 @@
+"""Training: data, losses, stages and the loop; estimates bits, never writes them."""

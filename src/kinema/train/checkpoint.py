@@ -1,0 +1,72 @@
+"""The state of a run: saved whole, renamed into place, resumed as if nothing had happened."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Ema:
+    """Exponential moving average of parameters, by name; what is shipped."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.values = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, decay: float) -> None:
+        """Move towards the model's parameters: the old average keeps a share of `decay`."""
+        for name, parameter in model.named_parameters():
+            self.values[name].lerp_(parameter.detach(), 1.0 - decay)
+
+
+@dataclass
+class RunState:
+    """Where a run stands; stored in the checkpoint, field by field."""
+
+    stage: int = 0
+    step: int = 0  # within the stage
+    seconds: float = 0.0  # of training so far
+    skipped: int = 0  # steps left out because the gradient was not finite
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def save(
+    path: Path,
+    state: RunState,
+    model: nn.Module,
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    random: np.random.Generator,
+) -> None:
+    """Write a checkpoint; the last one is replaced only when the new one is complete."""
+    content = {
+        "state": vars(state),
+        "model": model.state_dict(),
+        "ema": ema.values,
+        "optimizer": optimizer.state_dict(),
+        "numpy": random.bit_generator.state,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint; tensors go to `device`, states of chance stay on the CPU."""
+    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    content["torch"] = content["torch"].cpu()
+    content["cuda"] = [rng.cpu() for rng in content["cuda"]]
+    return content
+
+
+def restore_chance(content: dict[str, Any], random: np.random.Generator) -> None:
+    """Put the generators back where they were."""
+    random.bit_generator.state = content["numpy"]
+    torch.set_rng_state(content["torch"])
+    if content["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(content["cuda"])

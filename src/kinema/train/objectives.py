@@ -1,0 +1,86 @@
+"""What one training step minimises, per system."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.models.intra import IntraCodec, build_small
+from kinema.parts.channels import Estimate
+from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, pack_planes
+from kinema.parts.quality import MAX_CRF, rd_lambda
+from kinema.train.data import Batch, CropSampler
+from kinema.train.losses import balance, plane_mse, psnr
+from kinema.train.stages import INTRA_SMALL, Stage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training step came to; scalars, means over the batch.
+
+    Attributes:
+        loss: with gradient.
+        bpp: estimated bits per luma sample.
+        psnr_y: of luma, in dB.
+    """
+
+    loss: Tensor
+    bpp: Tensor
+    psnr_y: Tensor
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything the loop needs to know about a system.
+
+    Attributes:
+        stages: in order.
+        build: makes the network.
+        start: sets its first parameters from the training material.
+        objective: what a step minimises.
+    """
+
+    stages: tuple[Stage, ...]
+    build: Callable[[], nn.Module]
+    start: Callable[[nn.Module, CropSampler], None]
+    objective: Callable[[nn.Module, Batch, Stage], Outcome]
+
+
+def intra_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome:
+    """Rate plus lambda times distortion at a random quality per picture."""
+    assert isinstance(model, IntraCodec)
+    x = _pictures(batch).contiguous(memory_format=torch.channels_last)
+    crf = torch.rand(len(x), device=x.device) * MAX_CRF
+    channel = Estimate(noise=True, decide=stage.decide)
+    size = (x.shape[2] // 2, x.shape[3] // 2)
+    coded = model.code_frame(x, crf, size, channel)
+    bpp = channel.bits() / (x.shape[2] * x.shape[3] * 64)
+    mse_y, mse_u, mse_v = plane_mse(x, coded.x_hat)
+    distortion = LUMA_WEIGHT * mse_y + CHROMA_WEIGHT * (mse_u + mse_v)
+    cost = bpp + rd_lambda(crf) * distortion
+    return Outcome((cost * balance(crf)).mean(), bpp.mean(), psnr(mse_y).mean())
+
+
+def start_intra(model: nn.Module, sampler: CropSampler) -> None:
+    """Begin as the best block transform of the training material."""
+    assert isinstance(model, IntraCodec)
+    random = np.random.default_rng(0)
+    folded = []
+    for _ in range(64):
+        x = F.pixel_unshuffle(_pictures(sampler.draw(random, 16, 128)), 2)
+        folded.append(x.permute(0, 2, 3, 1).flatten(0, 2).cpu())
+    model.start_from_patches(torch.cat(folded))
+
+
+def _pictures(batch: Batch) -> Tensor:
+    """All pictures of a batch, in picture units: (B T, 96, S/8, S/8)."""
+    y, u, v = (plane.flatten(0, 1)[:, None] for plane in (batch.y, batch.u, batch.v))
+    return pack_planes(y, u, v)
+
+
+RECIPES: dict[str, Recipe] = {
+    "intra-small": Recipe(INTRA_SMALL, build_small, start_intra, intra_objective),
+}

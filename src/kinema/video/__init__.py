@@ -1,0 +1,1 @@
+"""Pixels: frames, video files and picture quality."""
