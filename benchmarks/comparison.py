@@ -39,7 +39,7 @@ def details_of(luma: np.ndarray) -> list[tuple[int, int, int, int]]:
         best = np.unravel_index(score.argmax(), score.shape)
         y, x = int(top[best]), int(left[best])
         boxes.append((x, y, box_width, box_height))
-        score[(abs(top - y) < box_height) & (abs(left - x) < box_width)] = -1
+        score[(abs(top - y) < 2 * box_height) & (abs(left - x) < 1.5 * box_width)] = -1
     return boxes
 
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from tiny import CONFIG, FOLDER, STREAMS, WEIGHTS, digest_of, draw_frames, load_tiny
 from torch import nn
 
+import kinema
 from kinema.bitstream.container import ContainerWriter
-from kinema.codec.decoding import KinReader
 from kinema.codec.encoder import Encoder
 from kinema.codec.headers import sequence_header
 from kinema.models.intra import IntraCodec
@@ -125,7 +125,7 @@ def write_stream(name: str, spec: Spec, model: LoadedModel) -> dict[str, object]
     with ContainerWriter(path, header, overwrite=True) as writer:
         for coded in Encoder(model, threads=1).encode_batch(frames, crf=spec.crf):
             writer.write_frame(coded.header, coded.payload)
-    with KinReader(path, model=model) as reader:
+    with kinema.open(path, model=model) as reader:
         decoded = list(reader)
         if reader.lost or len(decoded) != len(frames):
             raise SystemExit(f"{name} does not decode: {reader.lost}")

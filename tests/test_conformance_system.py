@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import kinema
 from kinema import errors
 from kinema.bitstream.container import ContainerReader, ContainerWriter
 from kinema.bitstream.packets import FramePacket
 from kinema.codec.decoder import Decoder
-from kinema.codec.decoding import KinReader
 from kinema.codec.encoder import Encoder
 
 FOLDER = Path(__file__).parents[1] / "conformance"
@@ -47,7 +47,7 @@ def test_stream_decodes_to_the_pinned_pictures(vector, tiny):
     path = stream_of(vector["name"])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == vector["sha256"]
     assert tiny.fingerprint.hex() == vector["weights_fingerprint"]
-    with KinReader(path, model=tiny) as reader:
+    with kinema.open(path, model=tiny) as reader:
         assert (reader.header.width, reader.header.height) == (vector["width"], vector["height"])
         assert reader.header.model_number == vector["model_number"]
         assert reader.header.numeric_profile == vector["numeric_profile"]
@@ -95,7 +95,7 @@ def changed(vector, path):
 
 def read_all(path, model):
     """Open a file, and decode every packet of it."""
-    with KinReader(path, model=model) as reader:
+    with kinema.open(path, model=model) as reader:
         _, packets = packets_of(path)
         Decoder(model, reader.header.width, reader.header.height).decode_batch(packets)
 

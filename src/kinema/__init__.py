@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinema.api import decode, encode, open, verify
     from kinema.codec.decoder import Decoder
-    from kinema.codec.decoding import KinReader
     from kinema.codec.encoder import Encoder
+    from kinema.codec.reader import KinReader
     from kinema.errors import KinemaError
     from kinema.models.registry import load_model
     from kinema.video.frame import Frame
@@ -42,7 +42,7 @@ _HOMES = {
     "Decoder": "kinema.codec.decoder",
     "Encoder": "kinema.codec.encoder",
     "Frame": "kinema.video.frame",
-    "KinReader": "kinema.codec.decoding",
+    "KinReader": "kinema.codec.reader",
     "KinemaError": "kinema.errors",
     "decode": "kinema.api",
     "encode": "kinema.api",

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from kinema.codec.decoding import DecodeReport, DecodeSettings, KinReader, decode_file, verify_file
+from kinema.codec.decoding import DecodeReport, decode_file, verify_file
 from kinema.codec.encoding import EncodeReport, EncodeSettings, encode_file
-from kinema.codec.rate_control import Target, encode_to_target
+from kinema.codec.rate_control import encode_to_target
+from kinema.codec.reader import DecodeSettings, KinReader
+from kinema.codec.target import Target
 from kinema.models.registry import LoadedModel
 
 StrPath = str | os.PathLike[str]
@@ -16,7 +18,7 @@ class EncodeOptions(TypedDict, total=False):
     """Fields of `kinema.codec.encoding.EncodeSettings`."""
 
     crf: float
-    model: str
+    model: str | LoadedModel
     structure: str
     intra_period: int
     start_s: float
@@ -66,17 +68,23 @@ def encode(
     return encode_to_target(os.fspath(source), Path(target), settings, goal)
 
 
-def decode(source: StrPath, target: StrPath, **options: Unpack[DecodeOptions]) -> DecodeReport:
+def decode(
+    source: StrPath,
+    target: StrPath,
+    *,
+    model: LoadedModel | None = None,
+    **options: Unpack[DecodeOptions],
+) -> DecodeReport:
     """Decode a `.kin` file to .mp4, .mkv, .y4m, .yuv or PNG files; see `decode_file`."""
-    return decode_file(Path(source), os.fspath(target), DecodeSettings(**options))
+    return decode_file(Path(source), os.fspath(target), DecodeSettings(**options), model=model)
 
 
-def verify(source: StrPath) -> DecodeReport:
+def verify(source: StrPath, *, model: LoadedModel | None = None) -> DecodeReport:
     """Decode everything, compare every picture with its hash, write nothing."""
-    return verify_file(Path(source))
+    return verify_file(Path(source), model=model)
 
 
-def open(  # noqa: A001  # the name users know from av.open and PIL.Image.open
+def open(
     source: StrPath, *, model: LoadedModel | None = None, **options: Unpack[DecodeOptions]
 ) -> KinReader:
     """Open a `.kin` file to iterate over its frames or to seek; close it, or use `with`."""

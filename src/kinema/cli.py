@@ -2,28 +2,33 @@
 
 import contextlib
 import json
+import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
-from kinema.errors import ConfigError, KinemaError
+from kinema import __version__
+from kinema.errors import BitstreamError, ConfigError, KinemaError
 
 if TYPE_CHECKING:
     from kinema.codec.decoding import DecodeReport
+    from kinema.codec.encoding import EncodeReport, EncodeSettings
+    from kinema.codec.target import Target
 
 app = typer.Typer(
     name="kinema",
     help="A learned video codec that decodes bit-exactly on every machine.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+MAX_REASONS = 3  # places of damage that a message spells out
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -31,6 +36,18 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads.")]
 Start = Annotated[float, typer.Option(help="Begin here, in seconds after the first frame.")]
 Frames = Annotated[int | None, typer.Option(help="Stop after this many frames.")]
+
+
+@app.callback(invoke_without_command=True)
+def kinema(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """A learned video codec that decodes bit-exactly on every machine."""
+    if version:
+        print(f"kinema {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -53,14 +70,14 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Compress a video."""
-    from kinema.codec.encoding import EncodeSettings, encode_file
-    from kinema.codec.rate_control import Target, encode_to_target
-
-    goals = [g for g in (crf, bitrate, target_size, target_psnr) if g is not None]
-    if len(goals) > 1:
+    if sum(goal is not None for goal in (crf, bitrate, target_size, target_psnr)) > 1:
         raise ConfigError("choose one of --crf, --bitrate, --target-size and --target-psnr")
+    _refuse_terminal(source, sys.stdin)
+    from kinema.codec.encoding import DEFAULT_CRF, EncodeSettings
+    from kinema.codec.target import Target
+
     settings = EncodeSettings(
-        crf=28.0 if crf is None else crf,
+        crf=DEFAULT_CRF if crf is None else crf,
         model=model,
         structure=structure,
         intra_period=intra_period,
@@ -77,34 +94,31 @@ def encode(
         psnr_db=target_psnr,
     )
     started = time.perf_counter()
+    report = _encode(source, target, settings, goal)
+    figures = {**report.figures(), "seconds": round(time.perf_counter() - started, 3)}
+    print(json.dumps(figures) if as_json else f"{target}: {_summary(figures)}")
+
+
+def _encode(
+    source: str, target: Path, settings: "EncodeSettings", goal: "Target"
+) -> "EncodeReport":
+    from kinema.codec.encoding import encode_file
+    from kinema.codec.rate_control import encode_to_target
+    from kinema.codec.target import Target
+
     with _progress("encoding") as progress:
         if goal == Target():
-            report = encode_file(source, target, settings, progress=progress, note=_note)
-        else:
-            report = encode_to_target(source, target, settings, goal, progress=progress, note=_note)
-    took = time.perf_counter() - started
-    figures = {
-        "frames": report.num_frames,
-        "crf": report.crf,
-        "size_bytes": report.size_bytes,
-        "video_bytes": report.video_bytes,
-        "rate_kbps": round(report.rate_kbps, 3),
-        "bpp": round(report.bpp, 6),
-        "psnr_y": round(report.psnr_y, 4),
-        "psnr_u": round(report.psnr_u, 4),
-        "psnr_v": round(report.psnr_v, 4),
-        "psnr_yuv_611": round(report.psnr_yuv_611, 4),
-        "seconds": round(took, 3),
-    }
-    if as_json:
-        print(json.dumps(figures))
-    else:
-        print(
-            f"{target}: {report.num_frames} frames, {report.size_bytes} bytes, "
-            f"{report.rate_kbps:.1f} kbit/s ({report.bpp:.4f} bit/pixel), "
-            f"PSNR {report.psnr_yuv_611:.2f} dB at crf {report.crf:g}, "
-            f"{report.num_frames / took:.1f} frames/s"
-        )
+            return encode_file(source, target, settings, progress=progress, note=_note)
+        return encode_to_target(source, target, settings, goal, progress=progress, note=_note)
+
+
+def _summary(figures: dict[str, float]) -> str:
+    speed = figures["frames"] / max(figures["seconds"], 1e-3)
+    return (
+        f"{figures['frames']} frames, {figures['size_bytes']} bytes, "
+        f"{figures['rate_kbps']:.1f} kbit/s ({figures['bpp']:.4f} bit/pixel), "
+        f"PSNR {figures['psnr_yuv_611']:.2f} dB at crf {figures['crf']:g}, {speed:.1f} frames/s"
+    )
 
 
 @app.command()
@@ -120,7 +134,9 @@ def decode(
     overwrite: Overwrite = False,
 ) -> None:
     """Decompress to a video file, pictures, or Y4M on standard output."""
-    from kinema.codec.decoding import DecodeSettings, decode_file
+    _refuse_terminal(target, sys.stdout)
+    from kinema.codec.decoding import decode_file
+    from kinema.codec.reader import DecodeSettings
 
     settings = DecodeSettings(
         start_s=start, num_frames=frames, device=device, threads=threads, overwrite=overwrite
@@ -192,17 +208,14 @@ def bench(
     ] = None,
 ) -> None:
     """Compare with x264, x265, SVT-AV1 and VVenC; scores come from decoded files."""
-    from kinema.eval.bench import BenchConfig, BenchProgress, run_bench
+    from kinema.eval.bench import DEFAULT_CRFS, BenchConfig, BenchProgress, run_bench
     from kinema.eval.reports import format_report
-
-    config: dict[str, Any] = {}
-    if crf_points:
-        config["crfs"] = tuple(parse_amount(p, "--crf-points") for p in crf_points.split(","))
 
     def show(progress: BenchProgress) -> None:
         if sys.stderr.isatty():
             print(f"{progress.num_done}/{progress.num_total} {progress.what}", file=sys.stderr)
 
+    points = _names(crf_points)
     result = run_bench(
         BenchConfig(
             clips=tuple(clips),
@@ -213,6 +226,7 @@ def bench(
             intra_period=intra_period,
             num_frames=frames,
             num_threads=threads,
+            crfs=tuple(parse_amount(p, "--crf-points") for p in points) if points else DEFAULT_CRFS,
             reference=reference,
             extra_metrics=_names(metrics) or (),
             device=device,
@@ -220,7 +234,6 @@ def bench(
             json_path=json_file,
             plot_path=plot,
             export_dir=export,
-            **config,
         ),
         show,
     )
@@ -249,7 +262,7 @@ def train(
             data=tuple(data or ()),
             run_dir=run_dir,
             resume=resume,
-            budget_minutes=float("inf") if budget is None else budget,
+            budget_minutes=math.inf if budget is None else budget,
             scale=scale,
             seed=seed,
         ),
@@ -265,7 +278,7 @@ def parse_amount(text: str, name: str) -> float:
     """Read a number with an optional k, M or G.
 
     Raises:
-        ConfigError: it is none, or not above 0.
+        ConfigError: it is none, or below 0.
     """
     factors = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "G": 1e9}
     factor = factors.get(text[-1:], 1.0)
@@ -273,7 +286,7 @@ def parse_amount(text: str, name: str) -> float:
         value = float(text[:-1] if factor != 1.0 else text) * factor
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not 0 <= value < math.inf:
         raise ConfigError(f"{name} {text!r} is not a number such as 300k or 2.5M")
     return value
 
@@ -288,16 +301,24 @@ def _note(line: str) -> None:
 
 def _refuse_damage(source: Path, report: "DecodeReport", rest: str) -> None:
     if report.lost:
-        from kinema.errors import BitstreamError
+        more = len(report.lost) - MAX_REASONS
+        shown = report.lost[:MAX_REASONS] + [f"{more} more damaged places"] * (more > 0)
+        raise BitstreamError(f"{source}: {'; '.join(shown)}; {rest}")
 
-        raise BitstreamError(f"{source}: {'; '.join(report.lost)}; {rest}")
+
+def _refuse_terminal(name: str, stream: TextIO) -> None:
+    """Pictures are not for the eyes of a terminal, nor come from its keys."""
+    if name == "-" and stream.isatty():
+        raise ConfigError("- stands for Y4M through a pipe, but a terminal is at its other end")
 
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int | None, int], None]]:
     """A bar with frames/s, size and time left; nothing unless standard error is a terminal."""
     if not sys.stderr.isatty():
-        yield lambda done, expected, size: None
+        from kinema.codec.encoding import no_progress
+
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -319,24 +340,34 @@ def _progress(what: str) -> Iterator[Callable[[int, int | None, int], None]]:
 
 def main() -> None:
     """Run a command; whatever a user can cause ends in one line and exit status 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False)
-    except KinemaError as error:
+        sys.exit(app(standalone_mode=False) or 0)
+    except (KinemaError, OSError) as error:
+        if _is_broken_pipe(error):  # the reader of our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(2)
         _fail(str(error))
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted")
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("click", "typer"):
             raise
-        _fail(getattr(error, "format_message", lambda: str(error))())
+        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
 
 
-def _fail(message: str) -> None:
+def _interrupt(*_: object) -> NoReturn:
+    """Clean up after `kill` as after Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    return error is not None and (
+        isinstance(error, BrokenPipeError) or _is_broken_pipe(error.__cause__)
+    )
+
+
+def _fail(message: str) -> NoReturn:
     print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from kinema.bitstream.headers import FrameHeader, FrameType
-from kinema.codec.pictures import latent_size, picture_hash, to_planes, to_tensor
-from kinema.codec.runtime import exact_arithmetic, prepare
+from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, to_tensor
+from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.entropy.symbols import SymbolWriter
-from kinema.models.intra import IntraCodec
+from kinema.errors import ShapeError
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
 from kinema.parts.quality import CRF_UNITS, crf_to_units
 from kinema.video.frame import Frame
 
-BATCH_SAMPLES = 420_000  # luma samples coded at once: four pictures of 416x240
 DECIDE = 1.0  # worth of an error in rate-distortion decisions; see docs/LOG.md
 
 
@@ -46,8 +45,8 @@ class Encoder:
             ConfigError, NumericProfileError: as `prepare`.
         """
         self._device = prepare(threads, device)
-        self._model = model
-        self._network = model.frozen.network.to(self._device, memory_format=torch.channels_last)
+        self._network = network_on(model, self._device)
+        self._tables = model.frozen.tables
         self._num_coded = 0
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
@@ -59,35 +58,38 @@ class Encoder:
         return self.encode_batch([frame], crf=crf)[0]
 
     def encode_batch(self, frames: Sequence[Frame], *, crf: float) -> list[CodedPicture]:
-        """Code the next frames, all of one size; the bytes are those of one by one."""
+        """Code the next frames, all of one size; errors as `encode`.
+
+        Raises:
+            ShapeError: they are not of one size.
+        """
         units = crf_to_units(crf)
+        if not frames:
+            return []
         height, width = frames[0].y.shape
-        qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
+        for frame in frames:
+            if frame.y.shape != (height, width):
+                raise ShapeError(f"frames of {frame.y.shape} and {(height, width)} in one batch")
         writers = [SymbolWriter() for _ in frames]
-        network = self._network
-        if not isinstance(network, IntraCodec):
-            raise TypeError(f"an intra codec is needed, not {type(network).__name__}")
+        qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
         with exact_arithmetic():
             x = to_tensor(frames, self._device)
-            channel = Write(writers, self._model.frozen.tables, decide=DECIDE)
-            coded = network.code_frame(x, qualities, latent_size(width, height), channel)
+            channel = Write(writers, self._tables, decide=DECIDE)
+            coded = self._network.code_frame(x, qualities, latent_size(width, height), channel)
             pictures = to_planes(coded.x_hat, width, height)
-        results = []
-        for frame, planes, writer in zip(frames, pictures, writers, strict=True):
-            header = FrameHeader(
-                frame_type=FrameType.I,
-                display_index=self._num_coded,
-                pts=frame.pts,
-                duration=frame.duration,
-                quality=units,
-                picture_hash=picture_hash(planes),
-            )
-            shown = Frame(*planes, pts=frame.pts, duration=frame.duration)
-            results.append(CodedPicture(header, writer.finish(), shown))
-            self._num_coded += 1
-        return results
+        return [
+            self._packet(frame, planes, units, writer.finish())
+            for frame, planes, writer in zip(frames, pictures, writers, strict=True)
+        ]
 
-
-def batch_length(width: int, height: int) -> int:
-    """How many pictures of a size are worth coding at once."""
-    return max(1, BATCH_SAMPLES // (width * height))
+    def _packet(self, frame: Frame, planes: Planes, units: int, payload: bytes) -> CodedPicture:
+        header = FrameHeader(
+            frame_type=FrameType.I,
+            display_index=self._num_coded,
+            pts=frame.pts,
+            duration=frame.duration,
+            quality=units,
+            picture_hash=picture_hash(planes),
+        )
+        self._num_coded += 1
+        return CodedPicture(header, payload, Frame(*planes, frame.pts, frame.duration))

@@ -1,12 +1,18 @@
 """A video file in, a `.kin` file out: streams through, one small batch at a time."""
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from kinema.bitstream.container import ContainerWriter
-from kinema.codec.encoder import Encoder, batch_length
-from kinema.codec.headers import packed_audio, sequence_header
+from kinema.codec.batches import batch_length, in_batches
+from kinema.codec.encoder import Encoder
+from kinema.codec.excerpt import Shift, check_range
+from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
+from kinema.codec.overlap import ahead
+from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.errors import ConfigError, VideoError
 from kinema.models.registry import DEFAULT_MODEL, MODELS, LoadedModel, load_model
 from kinema.parts.quality import crf_to_units
@@ -14,13 +20,16 @@ from kinema.video.frame import AudioPacket, Frame, Note, log_note
 from kinema.video.quality import psnr_planes
 from kinema.video.reading import VideoReader, open_video
 
+DEFAULT_CRF = 28.0
+DEPTH = 8  # frames and audio packets that may wait for the encoder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeSettings:
     """What a user decides about an encoding."""
 
-    crf: float = 28.0  # quality, 0 (best) to 63
-    model: str = DEFAULT_MODEL
+    crf: float = DEFAULT_CRF  # quality, 0 (best) to 63
+    model: str | LoadedModel = DEFAULT_MODEL  # a name, or what `load_model` gave
     structure: str = "all-intra"
     intra_period: int = 1  # frames from one intra frame to the next; all-intra knows 1 only
     start_s: float = 0.0  # where to begin, in seconds
@@ -37,16 +46,22 @@ class EncodeSettings:
             ConfigError: with what is known instead.
         """
         crf_to_units(self.crf)
-        if self.model not in MODELS:
-            raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
-        structures = MODELS[self.model].structures
+        check_range(self.start_s, self.num_frames)
+        name = self.model if isinstance(self.model, str) else self.model.name
+        if isinstance(self.model, str) and name not in MODELS:
+            raise ConfigError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+        structures = MODELS[name].structures if name in MODELS else ("all-intra",)
         if self.structure not in structures:
             raise ConfigError(
-                f"model {self.model} cannot do structure {self.structure!r}; "
+                f"model {name} cannot do structure {self.structure!r}; "
                 f"it can do {', '.join(structures)}"
             )
         if self.structure == "all-intra" and self.intra_period != 1:
             raise ConfigError(f"intra period {self.intra_period}: all-intra has 1 only")
+
+    def load_model(self) -> LoadedModel:
+        """Give the model, loaded."""
+        return load_model(self.model) if isinstance(self.model, str) else self.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,21 @@ class EncodeReport:
         """Kilobits per second, audio left out."""
         return 8 * self.video_bytes / max(self.seconds, 1e-9) / 1000
 
+    def figures(self) -> dict[str, float]:
+        """Everything of interest, rounded, ready for JSON."""
+        return {
+            "frames": self.num_frames,
+            "crf": self.crf,
+            "size_bytes": self.size_bytes,
+            "video_bytes": self.video_bytes,
+            "rate_kbps": round(self.rate_kbps, 3),
+            "bpp": round(self.bpp, 6),
+            "psnr_y": round(self.psnr_y, 4),
+            "psnr_u": round(self.psnr_u, 4),
+            "psnr_v": round(self.psnr_v, 4),
+            "psnr_yuv_611": round(self.psnr_yuv_611, 4),
+        }
+
 
 Progress = Callable[[int, int | None, int], None]  # frames done, frames expected, bytes so far
 
@@ -98,7 +128,8 @@ def encode_file(
     """Encode a video; the target appears complete or not at all.
 
     Args:
-        source: as `open_video`; "-" reads Y4M from standard input.
+        source: as `open_video`; "-" reads Y4M from standard input. With a start other than 0,
+            times are moved so that the first frame is shown at 0.
         target: the `.kin` file.
         settings: what to do.
         progress: called after every batch.
@@ -108,85 +139,77 @@ def encode_file(
         KinemaError: bad settings, unreadable input, or a target that cannot be written.
     """
     settings.check()
-    with open_video(
+    check_target(source, str(target), KIN_SUFFIXES)
+    check_free(target, overwrite=settings.overwrite)
+    with open_source(source, settings, note) as video:
+        return _Encoding(video, settings, source).run(target, progress)
+
+
+def open_source(source: str, settings: EncodeSettings, note: Note) -> VideoReader:
+    """Open the part of a video that is to be encoded."""
+    return open_video(
         source,
         start_s=settings.start_s,
         num_frames=settings.num_frames,
         with_audio=settings.with_audio,
         note=note,
-    ) as video:
-        model = load_model(settings.model)
-        return _Encoding(video, model, settings, source).run(target, progress)
+    )
 
 
 class _Encoding:
     """One pass over one video."""
 
-    def __init__(
-        self, video: VideoReader, model: LoadedModel, settings: EncodeSettings, source: str
-    ) -> None:
-        self._video, self._model, self._settings = video, model, settings
-        self._source = source
-        self._encoder = Encoder(model, threads=settings.threads, device=settings.device)
+    def __init__(self, video: VideoReader, settings: EncodeSettings, source: str) -> None:
+        self._video, self._settings, self._source = video, settings, source
+        self._model = settings.load_model()
+        self._encoder = Encoder(self._model, threads=settings.threads, device=settings.device)
+        self._shift = Shift(0, video.format.time_base, video.audio_tracks)
         self._sums = [0.0, 0.0, 0.0]
         self._done = 0
         self._audio_bytes = 0
         self._span = (0, 0)  # pts of the first frame, end of the last
 
     def run(self, target: Path, progress: Progress) -> EncodeReport:
-        batches = self._batches()
-        early, first = _until_frame(batches, self._source)
-        header = sequence_header(
-            self._video.format,
-            self._video.audio_tracks,
-            self._model,
-            first[0],
-            crf_to_units(self._settings.crf),
-        )
-        self._span = (first[0].pts, first[0].pts)
-        with ContainerWriter(target, header, overwrite=self._settings.overwrite) as writer:
-            for packet in early:
-                self._write_audio(writer, packet)
-            self._write_frames(writer, first, progress)
-            for item in batches:
-                if isinstance(item, AudioPacket):
-                    self._write_audio(writer, item)
-                else:
-                    self._write_frames(writer, item, progress)
+        video = self._video
+        length = batch_length(video.format.width, video.format.height)
+        with closing(ahead(video, DEPTH)) as items:
+            batches = in_batches(items, Frame, length)
+            early, first = _until_frame(batches, self._source)
+            if self._settings.start_s:  # an excerpt begins at 0
+                self._shift = Shift(first.pts, video.format.time_base, video.audio_tracks)
+            with self._open(target, self._shift.frame(first)) as writer:
+                for batch in itertools.chain(early, batches):
+                    self._write(writer, batch)
+                    progress(self._done, video.num_frames_hint, writer.size_bytes)
         return self._report(target.stat().st_size)
 
-    def _batches(self) -> Iterator[AudioPacket | list[Frame]]:
-        """Audio packets as they come, frames in groups."""
-        length = batch_length(self._video.format.width, self._video.format.height)
-        group: list[Frame] = []
-        for item in self._video:
+    def _open(self, target: Path, first: Frame) -> ContainerWriter:
+        """Begin the file, given the first frame as it will stand there."""
+        video, settings = self._video, self._settings
+        quality = crf_to_units(settings.crf)
+        header = sequence_header(video.format, video.audio_tracks, self._model, first, quality)
+        self._span = (first.pts, first.pts)
+        return ContainerWriter(target, header, overwrite=settings.overwrite, limits=CODEC_LIMITS)
+
+    def _write(self, writer: ContainerWriter, items: list[Frame | AudioPacket]) -> None:
+        """Code the frames among some items at once, and write all of them in order."""
+        frames = [self._shift.frame(item) for item in items if isinstance(item, Frame)]
+        pictures = zip(
+            frames, self._encoder.encode_batch(frames, crf=self._settings.crf), strict=True
+        )
+        for item in items:
             if isinstance(item, AudioPacket):
-                yield item
+                before = writer.size_bytes
+                writer.write_audio(packed_audio(self._shift.audio(item)))
+                self._audio_bytes += writer.size_bytes - before
                 continue
-            group.append(item)
-            if len(group) == length:
-                yield group
-                group = []
-        if group:
-            yield group
-
-    def _write_audio(self, writer: ContainerWriter, packet: AudioPacket) -> None:
-        before = writer.size_bytes
-        writer.write_audio(packed_audio(packet))
-        self._audio_bytes += writer.size_bytes - before
-
-    def _write_frames(
-        self, writer: ContainerWriter, frames: list[Frame], progress: Progress
-    ) -> None:
-        coded = self._encoder.encode_batch(frames, crf=self._settings.crf)
-        for frame, picture in zip(frames, coded, strict=True):
+            frame, picture = next(pictures)
             writer.write_frame(picture.header, picture.payload)
             quality = psnr_planes(frame, picture.frame)
             for index, value in enumerate((quality.y, quality.u, quality.v)):
                 self._sums[index] += value
-        self._done += len(frames)
-        self._span = (self._span[0], frames[-1].pts + frames[-1].duration)
-        progress(self._done, self._video.num_frames_hint, writer.size_bytes)
+            self._done += 1
+            self._span = (self._span[0], frame.pts + frame.duration)
 
     def _report(self, size_bytes: int) -> EncodeReport:
         video = self._video.format
@@ -207,12 +230,13 @@ class _Encoding:
 
 
 def _until_frame(
-    items: Iterator[AudioPacket | list[Frame]], source: str
-) -> tuple[list[AudioPacket], list[Frame]]:
-    """The audio before the first frames, and those frames."""
-    early: list[AudioPacket] = []
-    for item in items:
-        if not isinstance(item, AudioPacket):
-            return early, item
-        early.append(item)
+    batches: Iterator[list[Frame | AudioPacket]], source: str
+) -> tuple[list[list[Frame | AudioPacket]], Frame]:
+    """The batches up to the first frame, and that frame."""
+    early: list[list[Frame | AudioPacket]] = []
+    for batch in batches:
+        early.append(batch)
+        for item in batch:
+            if isinstance(item, Frame):
+                return early, item
     raise VideoError(f"{source}: no picture to encode")

@@ -1,11 +1,14 @@
 """What the video room knows of a file, as the bitstream room stores it, and back."""
 
 from kinema.bitstream.headers import AudioTrackHeader, CodingStructure, SequenceHeader
+from kinema.bitstream.limits import Limits
 from kinema.bitstream.packets import AudioPacketData
 from kinema.codec.runtime import EXACT_INTEGERS
-from kinema.errors import NumericProfileError
-from kinema.models.registry import LoadedModel
+from kinema.errors import BitstreamError, NumericProfileError, WeightsMismatchError
+from kinema.models.registry import MODELS, LoadedModel
 from kinema.video.frame import AudioPacket, AudioTrack, ColorDescription, Frame, VideoFormat
+
+CODEC_LIMITS = Limits(max_samples=1 << 24)  # 16 Mpixel: nets need about 200 bytes per sample
 
 
 def sequence_header(
@@ -117,3 +120,27 @@ def check_profile(header: SequenceHeader) -> None:
             f"file needs numeric profile {header.numeric_profile}, this version has "
             f"{EXACT_INTEGERS} (exact integers)"
         )
+
+
+def check_decodable(header: SequenceHeader, model: LoadedModel) -> None:
+    """Refuse files that a model at hand did not make.
+
+    Raises:
+        WeightsMismatchError: other weights made it.
+        BitstreamError: the model knows no such coding structure.
+    """
+    if (header.model_number, header.weights_fingerprint) != (model.number, model.fingerprint):
+        raise WeightsMismatchError(
+            f"file was made by weights {header.weights_fingerprint.hex()} of model "
+            f"{header.model_number}; at hand are {model.fingerprint.hex()} of model "
+            f"{model.number} ({model.name})"
+        )
+    known = {name for m in MODELS.values() if m.number == model.number for name in m.structures}
+    structure = structure_name(header)
+    if structure not in known:
+        raise BitstreamError(f"structure {structure}; model {model.name} can do {', '.join(known)}")
+
+
+def structure_name(header: SequenceHeader) -> str:
+    """Name the coding structure as the command line does."""
+    return header.structure.name.lower().replace("_", "-")

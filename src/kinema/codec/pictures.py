@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from kinema.models.intra import STRIDE
 from kinema.parts.planes import pack_planes, pad_plane, to_samples, unpack_planes
-from kinema.video.frame import Frame
+from kinema.video.frame import Frame, Plane
+
+Planes: TypeAlias = tuple[Plane, Plane, Plane]  # Y, U, V
 
 
 def to_tensor(frames: Sequence[Frame], device: torch.device) -> Tensor:
@@ -27,26 +30,23 @@ def latent_size(width: int, height: int) -> tuple[int, int]:
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
-def to_planes(x_hat: Tensor, width: int, height: int) -> list[tuple[np.ndarray, ...]]:
+def to_planes(x_hat: Tensor, width: int, height: int) -> list[Planes]:
     """Round, crop and split: one (Y, U, V) of uint8 arrays per picture."""
     y, u, v = (to_samples(plane)[:, 0].cpu().numpy() for plane in unpack_planes(x_hat))
-    half_height, half_width = (height + 1) // 2, (width + 1) // 2
+    rows, columns = (height + 1) // 2, (width + 1) // 2
     return [
-        tuple(
-            np.ascontiguousarray(plane)
-            for plane in (
-                y[b, :height, :width],
-                u[b, :half_height, :half_width],
-                v[b, :half_height, :half_width],
-            )
+        (
+            np.ascontiguousarray(y[b, :height, :width]),
+            np.ascontiguousarray(u[b, :rows, :columns]),
+            np.ascontiguousarray(v[b, :rows, :columns]),
         )
         for b in range(len(y))
     ]
 
 
-def picture_hash(planes: Sequence[np.ndarray]) -> int:
+def picture_hash(planes: Planes) -> int:
     """CRC-32 of Y, U and V, row by row."""
     value = 0
     for plane in planes:
-        value = zlib.crc32(np.ascontiguousarray(plane), value)
+        value = zlib.crc32(np.ascontiguousarray(plane).data, value)
     return value

@@ -1,10 +1,13 @@
-"""Targets other than crf: bitrate, size and PSNR, by search over the continuous quality."""
+"""Targets other than crf: bitrate, size and PSNR, by search over the continuous quality.
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+A few frames, coded at several qualities, give a first guess; whole encodings correct it. They go
+to files of their own, and the best of them takes its name in the end.
+"""
+
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from kinema.codec.encoder import Encoder, batch_length
 from kinema.codec.encoding import (
     EncodeReport,
     EncodeSettings,
@@ -12,35 +15,17 @@ from kinema.codec.encoding import (
     encode_file,
     no_progress,
 )
-from kinema.errors import ConfigError
-from kinema.models.registry import load_model
-from kinema.parts.quality import CRF_UNITS, MAX_CRF
-from kinema.video.frame import Frame, Note, log_note
-from kinema.video.quality import psnr_planes
-from kinema.video.reading import open_video
+from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
+from kinema.codec.probes import Probes
+from kinema.codec.search import Point, search_crf
+from kinema.codec.target import Outcome, Target
+from kinema.errors import ConfigError, FileError, KinemaError
+from kinema.parts.quality import MAX_CRF
+from kinema.video.frame import Note, log_note
 
-NUM_PROBES = 24  # frames, spread over the video, that the search looks at
-SEARCH_STEPS = 9  # halvings of the range of crf: to an eighth
-MAX_PASSES = 4  # whole encodings until the target is met
-SIZE_TOLERANCE = 0.02  # a size may stay below its target by this part, and never exceeds it
-PSNR_TOLERANCE_DB = 0.05
-CRF_PER_NAT = 13.0  # crf steps that change the size by a factor of e, about
-CRF_PER_DB = 2.6  # crf steps that change PSNR by 1 dB, about
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What to reach: one of the three.
-
-    Attributes:
-        rate_kbps: kilobits per second of video.
-        size_bytes: of the whole file, audio included.
-        psnr_db: (6 Y + U + V) / 8, averaged over frames.
-    """
-
-    rate_kbps: float | None = None
-    size_bytes: int | None = None
-    psnr_db: float | None = None
+PROBE_STEPS, PROBE_TOLERANCE = 6, 0.1  # the latter in crf
+MAX_PASSES = 4  # whole encodings, and more only while all are too large
+SLACK = 0.5  # crf by which a few frames may be wrong about what can be reached
 
 
 def encode_to_target(
@@ -52,126 +37,102 @@ def encode_to_target(
     progress: Progress = no_progress,
     note: Note = log_note,
 ) -> EncodeReport:
-    """Search the crf that meets `target`, and encode with it.
-
-    A few frames give a first guess; whole encodings then correct it.
+    """Search the crf that meets `target`, and encode with it; see `encode_file`.
 
     Raises:
-        ConfigError: the target is not positive, the source cannot be read twice, or even the
-            largest crf (smallest, for PSNR) misses the target.
+        ConfigError: the target is not positive or cannot be reached, or the source cannot be read
+            more than once.
     """
-    values = [v for v in (target.rate_kbps, target.size_bytes, target.psnr_db) if v is not None]
-    if len(values) != 1 or values[0] <= 0:
-        raise ConfigError("a target must be one of bitrate, size and PSNR, above 0")
+    target.check()
+    settings.check()
     if source == "-":
         raise ConfigError("a target needs a file that can be read more than once, not '-'")
-    settings.check()
-    if path.exists() and not settings.overwrite:
-        settings = replace(settings, overwrite=False)
-    crf = _first_guess(source, settings, target)
-    low, high = 0.0, MAX_CRF
-    report = encode_file(source, path, replace(settings, crf=crf), progress=progress, note=note)
-    for _ in range(MAX_PASSES - 1):
-        excess = _excess_crf(report, target)
-        if excess is None:
-            return report
-        low, high = (crf, high) if excess > 0 else (low, crf)
-        guess = min(max(crf + excess, low), high)
-        guess = round(guess * CRF_UNITS) / CRF_UNITS
-        if guess == crf:
-            break
-        crf = guess
-        again = replace(settings, crf=crf, overwrite=True)
-        report = encode_file(source, path, again, progress=progress, note=lambda _: None)
+    check_target(source, str(path), KIN_SUFFIXES)
+    check_free(path, overwrite=settings.overwrite)
+    settings = replace(settings, model=settings.load_model())
+    probes = Probes(source, settings)
+    start = first_guess(probes, target)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".kinema-", dir=path.parent) as folder:
+            passes = _Passes(source, Path(folder) / "pass.kin", settings, target, progress)
+            report = passes.run(start, note)
+            if report is None:
+                raise target.unreachable(probes.outcome(0.0), probes.outcome(MAX_CRF))
+            check_free(path, overwrite=settings.overwrite)
+            passes.best_path.replace(path)
+    except KinemaError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
     return report
 
 
-def _excess_crf(report: EncodeReport, target: Target) -> float | None:
-    """By how much crf should rise; None if the target is met."""
-    import math
+def first_guess(probes: Probes, target: Target) -> float:
+    """Find the crf that meets `target` on a few frames.
 
-    if target.psnr_db is not None:
-        error = report.psnr_yuv_611 - target.psnr_db
-        return None if abs(error) <= PSNR_TOLERANCE_DB else error * CRF_PER_DB
-    ratio = _size(report) / _wanted_bytes(report, target)
-    if 1 - SIZE_TOLERANCE <= ratio <= 1:
-        return None
-    return math.log(ratio / (1 - SIZE_TOLERANCE / 3)) * CRF_PER_NAT
-
-
-def _size(report: EncodeReport) -> float:
-    return float(report.video_bytes)
-
-
-def _wanted_bytes(report: EncodeReport, target: Target) -> float:
-    """Bytes of video that the target leaves room for."""
-    if target.rate_kbps is not None:
-        return target.rate_kbps * 1000 / 8 * report.seconds
-    audio = report.size_bytes - report.video_bytes
-    room = float(target.size_bytes or 0) - audio
-    if room <= 0:
-        raise ConfigError(f"target size {target.size_bytes}: audio alone takes {audio} bytes")
-    return room
-
-
-def _first_guess(source: str, settings: EncodeSettings, target: Target) -> float:
-    """Halve the range of crf, coding a few frames each time."""
-    probes, num_frames, seconds = _probes(source, settings)
-    encoder = Encoder(load_model(settings.model), threads=settings.threads, device=settings.device)
-
-    def is_too_large(crf: float) -> bool:
-        size, psnr = _measure(encoder, probes, crf)
-        if target.psnr_db is not None:
-            return psnr > target.psnr_db
-        wanted = target.size_bytes or (target.rate_kbps or 0.0) * 1000 / 8 * seconds
-        return size / len(probes) * num_frames > wanted
-
-    return bisect(is_too_large)
-
-
-def bisect(is_too_large: Callable[[float], bool]) -> float:
-    """Find where a falling quantity crosses its target: a crf from 0 to 63."""
-    low, high = 0.0, MAX_CRF
-    for _ in range(SEARCH_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if is_too_large(middle) else (low, middle)
-    return round(high * CRF_UNITS) / CRF_UNITS
-
-
-def _probes(source: str, settings: EncodeSettings) -> tuple[list[Frame], int, float]:
-    """Frames spread over the video, their number in all, and the duration in seconds.
-
-    Keeps every n-th frame and doubles n whenever twice the wanted number has come together.
+    Raises:
+        ConfigError: it is far from what any crf leads to.
     """
-    kept: list[Frame] = []
-    stride, count = 1, 0
-    with open_video(
-        source,
-        start_s=settings.start_s,
-        num_frames=settings.num_frames,
-        with_audio=False,
-        note=lambda _: None,
-    ) as video:
-        for item in video:
-            if not isinstance(item, Frame):
-                continue
-            if count % stride == 0:
-                kept.append(item)
-            if len(kept) >= 2 * NUM_PROBES:
-                kept, stride = kept[::2], stride * 2
-            count += 1
-        seconds = float(count / video.format.frame_rate)
-    return kept, count, seconds
+    guess = search_crf(
+        lambda crf: target.excess(probes.outcome(crf)),
+        start=MAX_CRF / 2,
+        tolerance=PROBE_TOLERANCE,
+        max_steps=PROBE_STEPS,
+    )[-1]
+    is_stuck = guess.crf in (0.0, MAX_CRF) and not 0 <= guess.crf + guess.excess <= MAX_CRF
+    if is_stuck and abs(guess.excess) > target.tolerance + SLACK:
+        raise target.unreachable(probes.outcome(0.0), probes.outcome(MAX_CRF))
+    return guess.crf
 
 
-def _measure(encoder: Encoder, frames: list[Frame], crf: float) -> tuple[int, float]:
-    """Bytes of payload, and mean PSNR (6:1:1), of frames at a quality."""
-    height, width = frames[0].y.shape
-    length = batch_length(width, height)
-    size, psnr = 0, 0.0
-    for start in range(0, len(frames), length):
-        group = frames[start : start + length]
-        for frame, coded in zip(group, encoder.encode_batch(group, crf=crf), strict=True):
-            size += len(coded.payload)
-            psnr += psnr_planes(frame, coded.frame).yuv_611
-    return size, psnr / len(frames)
+class _Passes:
+    """Whole encodings of one source; only the best one stays on disk."""
+
+    def __init__(
+        self,
+        source: str,
+        path: Path,
+        settings: EncodeSettings,
+        target: Target,
+        progress: Progress,
+    ) -> None:
+        self._source, self._path, self._target = source, path, target
+        self._settings, self._progress = replace(settings, overwrite=True), progress
+        self.best_path = path.with_stem("best")
+        self._best: Point | None = None
+        self._report: EncodeReport | None = None
+
+    def run(self, start: float, note: Note) -> EncodeReport | None:
+        """Encode until the target is met, beginning with a crf; None if it cannot be met."""
+        self._note = note
+        tolerance = self._target.tolerance
+        tried = search_crf(self._measure, start, tolerance, MAX_PASSES)
+        while self._best and self._is_over(self._best) and self._best.crf < MAX_CRF:
+            crf = min(max(p.crf for p in tried) + 0.5 * len(tried), MAX_CRF)  # make sure of it
+            tried.append(Point(crf, self._measure(crf)))
+        best = self._best
+        if best is None or self._is_over(best):
+            return None
+        is_stuck = best.crf in (0.0, MAX_CRF) and abs(best.excess) > tolerance
+        return None if is_stuck else self._report
+
+    def _measure(self, crf: float) -> float:
+        settings = replace(self._settings, crf=crf)
+        report = encode_file(
+            self._source, self._path, settings, progress=self._progress, note=self._note
+        )
+        self._note = lambda _: None  # once is enough
+        audio_bytes = report.size_bytes - report.video_bytes
+        outcome = Outcome(report.video_bytes, audio_bytes, report.seconds, report.psnr_yuv_611)
+        point = Point(crf, self._target.excess(outcome))
+        if self._best is None or self._rank(point) < self._rank(self._best):
+            self._best, self._report = point, report
+            self._path.replace(self.best_path)
+        return point.excess
+
+    def _rank(self, point: Point) -> tuple[bool, float]:
+        return self._is_over(point), abs(point.excess)
+
+    def _is_over(self, point: Point) -> bool:
+        """Whether a size is above its target."""
+        return self._target.psnr_db is None and point.excess > self._target.tolerance

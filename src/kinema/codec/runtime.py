@@ -1,6 +1,7 @@
 """The arithmetic that decoding relies on: set up, protected and checked."""
 
 import contextlib
+import copy
 import ctypes
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from kinema.errors import ConfigError, NumericProfileError
+from kinema.models.intra import IntraCodec
+from kinema.models.registry import LoadedModel
 
 EXACT_INTEGERS = 1  # numeric profile 1 of docs/BITSTREAM.md
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -46,11 +49,31 @@ def exact_arithmetic() -> Iterator[None]:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     try:
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        with torch.inference_mode(), _no_autocast():
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextlib.contextmanager
+def _no_autocast() -> Iterator[None]:
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
+def network_on(model: LoadedModel, device: torch.device) -> IntraCodec:
+    """Give the model's network on a device; a copy where the model's own is on another.
+
+    Raises:
+        ConfigError: the model is of a kind that this room cannot run.
+    """
+    network = model.frozen.network
+    if not isinstance(network, IntraCodec):
+        raise ConfigError(f"found a {type(network).__name__}, expected an intra codec")
+    if next(network.parameters()).device != device:
+        network = copy.deepcopy(network)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stubs lack this pair
 
 
 @cache
@@ -72,7 +95,7 @@ def check_exact(device: torch.device) -> None:
     same = torch.equal(got.cpu().long(), expected)
     if not same or not torch.equal(got_spatial.cpu().long(), expected_spatial):
         raise NumericProfileError(
-            f"{device}: sums of whole numbers are not exact; is fp32 precision lowered by a setting?"
+            f"{device}: sums of whole numbers are not exact; does a setting lower fp32 precision?"
         )
 
 

@@ -105,7 +105,7 @@ def _draw_panel(
     panel.set_axisbelow(True)
 
 
-def _finish(figure: Any, panels: Sequence[Any], result: BenchResult, metric: str) -> None:  # noqa: ANN401
+def _finish(figure: Any, panels: Sequence[Any], result: BenchResult, metric: str) -> None:  # noqa: ANN401  # matplotlib is optional
     for panel in panels[len(result.clips) :]:
         panel.set_axis_off()
     figure.supxlabel("bits per pixel", fontsize=8)
@@ -122,7 +122,7 @@ def _finish(figure: Any, panels: Sequence[Any], result: BenchResult, metric: str
     )
 
 
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401  # matplotlib is optional
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)

@@ -9,7 +9,7 @@ decodes in exact arithmetic. See ARCHITECTURE.md.
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -37,23 +37,6 @@ class IntraConfig:
         latent, expected = self.transform.latent_channels, self.prior.latent_channels
         if latent != expected:
             raise ConfigError(f"latent channels: {latent} in transforms, {expected} in the prior")
-
-    def to_dict(self) -> dict[str, dict[str, int]]:
-        """Give plain values, by part and field."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, dict[str, int]]) -> "IntraConfig":
-        """Rebuild what `to_dict` gave.
-
-        Raises:
-            ConfigError: an unknown part or field.
-        """
-        try:
-            parts = {"transform": TransformConfig, "prior": PriorConfig}
-            return cls(**{name: parts[name](**fields) for name, fields in values.items()})
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"intra configuration: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

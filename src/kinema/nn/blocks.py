@@ -1,9 +1,13 @@
-"""Residual blocks: depthwise 3x3 for space, 1x1 for channels; one on the grid, one free.
+"""Residual blocks: depthwise 3x3 for space, 1x1 for channels; on the grid, free, and as published.
 
-Source: DCVC-RT (arXiv 2502.20762), DepthConvBlock. Deviation: on the grid the nonlinearity is a
-ReLU that the clamp gives for nothing, and the channel mixer widens twice instead of four times.
+Source: DCVC-RT (arXiv 2502.20762), DepthConvBlock. Deviations of `GridBlock` and `FreeBlock`: the
+channel mixer widens twice instead of four times, and on the grid the nonlinearity is a ReLU that
+the clamp gives for nothing.
 """
 
+from itertools import pairwise
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,3 +56,46 @@ class FreeBlock(nn.Module):
         """Mix space, then channels; each as an update of the stream."""
         x = x + self.leave(self.space(F.silu(self.enter(x))))
         return x + self.narrow(F.silu(self.widen(x)))
+
+
+class WsiluBlock(nn.Module):
+    """DepthConv block as published, in ordinary floating point.
+
+    Shape: (B, in_channels, H, W) -> (B, out_channels, H, W); 8 C**2 + 17 C parameters for C
+    channels, and those of a 1x1 convolution before everything else where there is an adaptor.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, force_adaptor: bool = False) -> None:
+        """Create the block.
+
+        Args:
+            in_channels: channels of the input.
+            out_channels: channels C of everything after the adaptor.
+            force_adaptor: have one even where the numbers of channels agree.
+        """
+        super().__init__()
+        c = out_channels
+        has_adaptor = force_adaptor or in_channels != c
+        self.adapt = nn.Conv2d(in_channels, c, 1) if has_adaptor else nn.Identity()
+        self.enter = nn.Conv2d(c, c, 1)
+        self.space = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        self.leave = nn.Conv2d(c, c, 1)
+        self.widen = nn.Conv2d(c, 4 * c, 1)
+        self.narrow = nn.Conv2d(2 * c, c, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix space, then channels; each as an update of the stream."""
+        x = self.adapt(x)
+        x = x + self.leave(self.space(wsilu(self.enter(x))))
+        first, second = wsilu(self.widen(x)).chunk(2, 1)
+        return x + self.narrow(first + second)
+
+
+def wsilu(x: Tensor) -> Tensor:
+    """Apply x * sigmoid(4 x), any shape: a SiLU that is closer to a ReLU."""
+    return x * torch.sigmoid(4.0 * x)
+
+
+def wsilu_blocks(*channels: int) -> nn.Sequential:
+    """Chain blocks from each number of channels to the next."""
+    return nn.Sequential(*[WsiluBlock(a, b) for a, b in pairwise(channels)])

@@ -38,6 +38,7 @@ from kinema.parts.quality import QualityTable
 PATCH_CHANNELS = CHANNELS * 4
 MATRIX_BITS = 16  # the frozen linear synthesis has this many bits after the point
 AMPLITUDE_BITS = 6  # after the point of a decoded amplitude: those of a frozen quantiser step
+FREE_BITS = 16  # after the point of the analysis's table: fine enough to be as good as free
 REACH = 2.0**15  # amplitudes beyond this come from hostile streams only
 KNOTS = 8
 
@@ -66,7 +67,7 @@ class Analysis(nn.Module):
         fine, coarse = config.fine_channels, config.coarse_channels
         self.linear = nn.Parameter(torch.zeros(config.latent_channels, PATCH_CHANNELS))
         self.enter = nn.Conv2d(CHANNELS, fine, 1)
-        self.quality = QualityTable(torch.zeros(KNOTS, fine))
+        self.quality = QualityTable(torch.zeros(KNOTS, fine), fraction_bits=FREE_BITS)
         self.fine = nn.Sequential(*[FreeBlock(fine) for _ in range(config.analysis_fine_blocks)])
         self.down = nn.Conv2d(fine, coarse, 2, stride=2)
         self.coarse = nn.Sequential(
@@ -74,6 +75,7 @@ class Analysis(nn.Module):
         )
         self.leave = nn.Conv2d(coarse, config.latent_channels, 1)
         nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, x: Tensor, crf: Tensor) -> Tensor:
         """Transform `x` (B, 96, H/8, W/8) for the qualities `crf` (B,), 0 to 63."""

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+
+from kinema.errors import ConfigError
 
 
 class Ema:
@@ -20,6 +23,30 @@ class Ema:
         """Move towards the model's parameters: the old average keeps a share of `decay`."""
         for name, parameter in model.named_parameters():
             self.values[name].lerp_(parameter.detach(), 1.0 - decay)
+
+
+def save_parameters(path: Path, ema: Ema) -> None:
+    """Write the averaged parameters alone, fp16: small enough to carry to another machine."""
+    save_file({name: value.half().cpu().contiguous() for name, value in ema.values.items()}, path)
+
+
+def load_parameters(path: Path, model: nn.Module) -> None:
+    """Begin a run with the parameters of another; those it does not name stay as they are.
+
+    Raises:
+        ConfigError: the file is missing, or none of its parameters fits.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist: no parameters to start from")
+    values = load_file(path)
+    num_taken = 0
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in values and values[name].shape == parameter.shape:
+                parameter.copy_(values[name])
+                num_taken += 1
+    if not num_taken:
+        raise ConfigError(f"{path} holds no parameter of this model")
 
 
 @dataclass

@@ -12,7 +12,15 @@ from torch import nn
 
 from kinema.errors import ConfigError
 from kinema.nn.exact import set_arithmetic
-from kinema.train.checkpoint import Ema, RunState, load, restore_chance, save
+from kinema.train.checkpoint import (
+    Ema,
+    RunState,
+    load,
+    load_parameters,
+    restore_chance,
+    save,
+    save_parameters,
+)
 from kinema.train.data import CropSampler
 from kinema.train.group import Group
 from kinema.train.objectives import RECIPES, Outcome
@@ -28,6 +36,7 @@ class TrainConfig:
     data: tuple[Path, ...]  # folders of videos or of images
     run_dir: Path  # holds the checkpoint, last.pt
     resume: bool = False  # go on from the checkpoint
+    start_from: Path | None = None  # parameters of another run to begin with
     budget_minutes: float = math.inf  # stop, with a checkpoint, after this much time
     scale: float = 1.0  # every stage takes this many times its steps
     seed: int = 0
@@ -92,6 +101,8 @@ class Trainer:
             raise ConfigError(f"{self.path} exists; resume it, or choose another run folder")
         with torch.random.fork_rng():
             self.recipe.start(self.model, self.sampler)
+        if self.config.start_from is not None:
+            load_parameters(self.config.start_from, self.model)
         self.ema = Ema(self.model)
         self.optimizer = self._new_optimizer()
 
@@ -187,6 +198,7 @@ class Trainer:
         if self.group.is_first:
             self.config.run_dir.mkdir(parents=True, exist_ok=True)
             save(self.path, self.state, self.model, self.ema, self.optimizer, self.random)
+            save_parameters(self.path.with_name("parameters.safetensors"), self.ema)
 
 
 def learning_rate(stage: Stage, step: int, steps: int) -> float:

@@ -187,9 +187,11 @@ def _frames(source: Source) -> Iterator[NDArray[np.uint8]]:
 
 
 def _even_planes(frame: "av.VideoFrame") -> NDArray[np.uint8]:
-    """Convert to 8-bit 4:2:0 and drop an odd last row or column: (3H/2, W)."""
+    """Convert to 8-bit 4:2:0, limited range, and drop an odd last row or column: (3H/2, W)."""
+    from av.video.reformatter import ColorRange
+
     if frame.format.name != "yuv420p":
-        frame = frame.reformat(format="yuv420p")
+        frame = frame.reformat(format="yuv420p", dst_color_range=ColorRange.MPEG)
     width, height = frame.width & ~1, frame.height & ~1
     planes = []
     for plane, shrink in zip(frame.planes, (1, 2, 2), strict=True):

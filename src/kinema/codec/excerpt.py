@@ -1,0 +1,129 @@
+"""Parts of a video: which packets belong to them, and times that begin at 0."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+
+from kinema.bitstream.bits import SIGNED_MAX
+from kinema.bitstream.headers import SequenceHeader
+from kinema.bitstream.index import Index
+from kinema.bitstream.packets import AudioPacketData
+from kinema.errors import ConfigError
+from kinema.video.frame import AudioPacket, AudioTrack, Frame
+from kinema.video.reading import MAX_INTERLEAVING_S, TIME_TOLERANCE_S
+
+
+def check_range(start_s: float, num_frames: int | None) -> None:
+    """Refuse a start or a number of frames that cannot be.
+
+    Raises:
+        ConfigError: with what was expected.
+    """
+    if not 0 <= start_s < math.inf:
+        raise ConfigError(f"start {start_s:g} s, expected 0 or later")
+    if num_frames is not None and num_frames < 1:
+        raise ConfigError(f"{num_frames} frames, expected 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of frames of one file; times in units of the sequence's time_base."""
+
+    begin_pts: int  # of the first frame
+    last_pts: int | None = None  # of the last frame; None: to the end of the file
+    end_pts: int = 0  # when the last frame is over
+
+    def has_frame(self, pts: int) -> bool:
+        """Whether a frame belongs to it."""
+        return pts >= self.begin_pts and (self.last_pts is None or pts <= self.last_pts)
+
+    def has_audio(self, packet: AudioPacketData, header: SequenceHeader) -> bool:
+        """Whether some of an audio packet sounds while the frames are shown."""
+        time_base = header.audio_tracks[packet.track].time_base
+        begin, end = self.begin_pts * header.time_base, self.end_pts * header.time_base
+        sounds_later = (packet.pts + packet.duration) * time_base > begin
+        return sounds_later and (self.last_pts is None or packet.pts * time_base < end)
+
+    def is_past(self, pts: int) -> bool:
+        """Whether a frame at `pts`, in file order, comes after all that belongs to it."""
+        return self.last_pts is not None and pts >= self.last_pts
+
+    def is_far_past(self, pts: int, header: SequenceHeader) -> bool:
+        """Whether even audio that belongs to it comes before the frame at `pts`."""
+        is_last = self.last_pts is not None
+        return is_last and (pts - self.end_pts) * header.time_base > MAX_INTERLEAVING_S
+
+
+WHOLE = Span(-SIGNED_MAX - 1)
+
+
+def find_span(
+    index: Index, header: SequenceHeader, start_s: float, num_frames: int | None
+) -> Span | None:
+    """Find the frames that begin at a time or later.
+
+    Args:
+        index: of the file.
+        header: of the file.
+        start_s: seconds after the first frame.
+        num_frames: how many at most; None for all.
+
+    Returns:
+        None where there is no such frame.
+    """
+    earliest = (Fraction(start_s) - TIME_TOLERANCE_S) / header.time_base
+    begin_pts = header.start_pts + math.ceil(earliest) if start_s else -math.inf
+    all_pts = (entry.pts for entry in index if entry.pts >= begin_pts)
+    first = next(all_pts, None)
+    if first is None:
+        return None
+    last = first if num_frames == 1 else None
+    if num_frames is not None and num_frames > 1:
+        last = next(islice(all_pts, num_frames - 2, None), None)
+    if last is None:
+        return Span(first)
+    usual = max(1, round(1 / (header.frame_rate * header.time_base)))
+    return Span(first, last, next(all_pts, last + usual))
+
+
+def find_shown(index: Index, header: SequenceHeader, time_s: float) -> Span | None:
+    """Find the frame that is shown at a time, and all later ones; None where there is none."""
+    pts = header.start_pts + math.floor(Fraction(time_s) / header.time_base)
+    shown = max((entry.pts for entry in index if entry.pts <= pts), default=None)
+    return find_span(index, header, 0.0, None) if shown is None else Span(shown)
+
+
+def count_frames(index: Index, span: Span) -> int:
+    """How many frames of a file belong to a stretch."""
+    return sum(span.has_frame(entry.pts) for entry in index)
+
+
+class Shift:
+    """Moves times so that a chosen moment becomes 0."""
+
+    def __init__(self, pts: int, time_base: Fraction, audio_tracks: tuple[AudioTrack, ...]) -> None:
+        """Choose the moment.
+
+        Args:
+            pts: the moment, in units of `time_base`.
+            time_base: of the frames.
+            audio_tracks: whose packets will come; they move by whole units of their own.
+        """
+        self._pts = pts
+        self._audio = [round(pts * time_base / track.time_base) for track in audio_tracks]
+
+    def frame(self, frame: Frame) -> Frame:
+        """Move a frame."""
+        return replace(frame, pts=frame.pts - self._pts) if self._pts else frame
+
+    def audio(self, packet: AudioPacket) -> AudioPacket:
+        """Move an audio packet."""
+        by = self._audio[packet.track]
+        return replace(packet, pts=packet.pts - by, dts=packet.dts - by) if by else packet
+
+    def items(self, items: Iterator[Frame | AudioPacket]) -> Iterator[Frame | AudioPacket]:
+        """Move whatever comes."""
+        for item in items:
+            yield self.frame(item) if isinstance(item, Frame) else self.audio(item)

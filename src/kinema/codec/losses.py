@@ -1,0 +1,82 @@
+"""What a damaged file lost: frames are counted as they come, so that a missing one has a name."""
+
+from collections.abc import Sequence
+
+from kinema.bitstream.packets import DamagedPacket, FramePacket
+
+
+class LossLog:
+    """Watches the packets of an all-intra sequence go by and names the frames that are missing."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}  # in order, each once
+        self._next_index: int | None = None  # the display index that should come next
+        self._unnamed: list[str] = []  # damage of which nobody knows yet what it held
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per damaged place so far: what was lost, and why."""
+        return list(self._lines)
+
+    def begin(self, first_index: int | None) -> None:
+        """Start a pass through the packets.
+
+        Args:
+            first_index: display index of the frame that should come first; None if unknown.
+        """
+        self._next_index = first_index
+        self._unnamed.clear()
+
+    def damage(self, packet: DamagedPacket) -> None:
+        """Take a damaged stretch; where the index is gone, the next frame tells what it held."""
+        if packet.lost_frames is None:
+            self._unnamed.append(str(packet.error))
+            return
+        self._add(f"{_frames(packet.lost_frames)} lost", str(packet.error))
+        if packet.lost_frames:
+            self._next_index = packet.lost_frames[-1] + 1
+
+    def is_in_order(self, packet: FramePacket) -> bool:
+        """Take a sound frame packet; one that is out of order must be left out."""
+        index, expected = packet.header.display_index, self._next_index
+        if expected is not None and index < expected:
+            self._add(f"frame {index} left out", _at(packet, "out of order"))
+            return False
+        if expected is not None and index > expected:
+            reason = "; ".join(self._unnamed) or _at(packet, "what should come before it is gone")
+            self._add(f"{_frames(range(expected, index))} lost", reason)
+            self._unnamed.clear()
+        self._tell_unnamed("no frame lost")
+        self._next_index = index + 1
+        return True
+
+    def cannot_decode(self, packet: FramePacket, error: Exception) -> None:
+        """Take a frame that is not what the encoder wrote."""
+        self._add(f"frame {packet.header.display_index} lost", _at(packet, str(error)))
+
+    def end(self) -> None:
+        """End a pass: damage at its end may have held any frames."""
+        self._tell_unnamed("unknown frames lost")
+
+    def _tell_unnamed(self, what: str) -> None:
+        for reason in self._unnamed:
+            self._add(what, reason)
+        self._unnamed.clear()
+
+    def _add(self, what: str, reason: str) -> None:
+        self._lines[f"{what}: {reason}"] = None
+
+
+def _at(packet: FramePacket, what: str) -> str:
+    return f"packet at byte {packet.offset}: {what}"
+
+
+def _frames(indices: Sequence[int]) -> str:
+    """Name frames: "frame 3", "frames 3 to 5", "no frame"."""
+    if not indices:
+        return "no frame"
+    if len(indices) == 1:
+        return f"frame {indices[0]}"
+    if indices[-1] - indices[0] == len(indices) - 1:
+        return f"frames {indices[0]} to {indices[-1]}"
+    return f"{len(indices)} frames from {indices[0]} to {indices[-1]}"

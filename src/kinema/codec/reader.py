@@ -1,0 +1,231 @@
+"""A `.kin` file as frames: iterate or seek; damage costs the damaged frames only."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from kinema.bitstream.container import ContainerReader
+from kinema.bitstream.headers import SequenceHeader
+from kinema.bitstream.limits import Limits
+from kinema.bitstream.packets import AudioPacketData, FramePacket, Packet
+from kinema.codec.batches import batch_length, in_batches
+from kinema.codec.decoder import Decoder
+from kinema.codec.excerpt import WHOLE, Span, check_range, count_frames, find_shown, find_span
+from kinema.codec.headers import (
+    CODEC_LIMITS,
+    audio_tracks,
+    check_decodable,
+    check_profile,
+    unpacked_audio,
+    video_format,
+)
+from kinema.codec.losses import LossLog
+from kinema.errors import BitstreamError, FileError
+from kinema.models.registry import LoadedModel, load_model, model_name
+from kinema.video.frame import AudioPacket, AudioTrack, Frame, VideoFormat
+from kinema.video.reading import MAX_INTERLEAVING_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSettings:
+    """What a user decides about a decoding."""
+
+    start_s: float = 0.0  # the first frame to give begins here or later; seconds after the first
+    num_frames: int | None = None  # None: to the end
+    device: str = "cpu"
+    threads: int | None = None
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Refuse ranges that cannot be.
+
+        Raises:
+            ConfigError: with what was expected.
+        """
+        check_range(self.start_s, self.num_frames)
+
+
+class KinReader:
+    """A `.kin` file being read: iterate over frames, as often as you like, or seek.
+
+    Attributes:
+        header: the sequence header.
+        format: how frames are to be shown.
+        audio_tracks: what an audio packet's track number refers to.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        *,
+        settings: DecodeSettings | None = None,
+        model: LoadedModel | None = None,
+        limits: Limits = CODEC_LIMITS,
+    ) -> None:
+        """Open a file and load the model that it names.
+
+        Args:
+            source: path, or a seekable binary file, which stays open.
+            settings: device and threads; the range that iterating covers.
+            model: instead of the shipped one, for files of own models.
+            limits: what is refused.
+
+        Raises:
+            ConfigError: settings that cannot be.
+            FileError: the file cannot be opened.
+            BitstreamError: its header is damaged, or over a limit.
+            WeightsMismatchError: the weights at hand are not those of the file.
+            NumericProfileError: the file needs other arithmetic.
+        """
+        self._settings = settings or DecodeSettings()
+        self._settings.check()
+        self._container = ContainerReader(source, limits=limits)
+        self.header: SequenceHeader = self._container.header
+        try:
+            check_profile(self.header)
+            self._model = model or load_model(model_name(self.header.model_number))
+            check_decodable(self.header, self._model)
+        except BaseException:
+            self._container.close()
+            raise
+        self.format: VideoFormat = video_format(self.header)
+        self.audio_tracks: tuple[AudioTrack, ...] = audio_tracks(self.header)
+        self._decoder: Decoder | None = None
+        self._losses = LossLog()
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; doing so again does no harm."""
+        self._is_closed = True
+        self._container.close()
+
+    @property
+    def lost(self) -> list[str]:
+        """One line per damaged place met so far."""
+        return self._losses.lines
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in the file, by its index."""
+        self._check_open()
+        return len(self._container.index)
+
+    @property
+    def span(self) -> Span | None:
+        """The range that the settings choose; None if no frame lies in it."""
+        self._check_open()
+        settings = self._settings
+        if not settings.start_s and settings.num_frames is None:
+            return WHOLE
+        return find_span(self._container.index, self.header, settings.start_s, settings.num_frames)
+
+    def count(self, span: Span) -> int:
+        """How many frames of the file, by its index, lie in a range."""
+        self._check_open()
+        return count_frames(self._container.index, span)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames of the chosen range, in display order; damaged ones are left out and noted.
+
+        Raises:
+            FileError: the reader is closed.
+        """
+        return (item for item in self.items(with_audio=False) if isinstance(item, Frame))
+
+    def seek(self, time_s: float) -> Iterator[Frame]:
+        """Frames from the one that is shown at `time_s`, seconds after the first frame, on.
+
+        Raises:
+            ConfigError: the time is negative.
+            FileError: the reader is closed.
+        """
+        check_range(time_s, None)
+        self._check_open()
+        span = find_shown(self._container.index, self.header, time_s)
+        return (i for i in self._items(span, with_audio=False) if isinstance(i, Frame))
+
+    def items(self, *, with_audio: bool = True) -> Iterator[Frame | AudioPacket]:
+        """Frames and audio packets of the chosen range, as interleaved in the file."""
+        return self._items(self.span, with_audio=with_audio)
+
+    def _items(self, span: Span | None, *, with_audio: bool) -> Iterator[Frame | AudioPacket]:
+        length = batch_length(self.header.width, self.header.height)
+        packets = iter(()) if span is None else self._packets(span, with_audio=with_audio)
+        for batch in in_batches(packets, FramePacket, length):
+            decoded = self._decode([p for p in batch if isinstance(p, FramePacket)])
+            for packet in batch:
+                if isinstance(packet, AudioPacketData):
+                    yield unpacked_audio(packet)
+                elif packet.offset in decoded:
+                    yield decoded[packet.offset]
+
+    def _packets(self, span: Span, *, with_audio: bool) -> Iterator[Packet]:
+        """Sound packets of a range, in file order; what is missing is noted."""
+        begin, first = self._offsets(span)
+        self._losses.begin(None if first else 0)
+        is_past = False  # beyond the last frame, where audio of the range may still come
+        for packet in self._container.packets(begin):
+            if isinstance(packet, FramePacket):
+                pts = packet.header.pts
+                if span.is_far_past(pts, self.header):
+                    break
+                is_due = not is_past and packet.offset >= first
+                if is_due and self._losses.is_in_order(packet) and span.has_frame(pts):
+                    yield packet
+                is_past = is_past or span.is_past(pts)
+            elif isinstance(packet, AudioPacketData):
+                if with_audio and span.has_audio(packet, self.header):
+                    yield packet
+            elif not is_past and packet.offset + packet.length_bytes > first:
+                self._losses.damage(packet)
+            self._check_open()
+        self._losses.end()
+
+    def _offsets(self, span: Span) -> tuple[int | None, int]:
+        """Where to start reading, and where the first frame is; None and 0 for a whole file."""
+        if span == WHOLE:
+            return None, 0
+        lead = round(MAX_INTERLEAVING_S / self.header.time_base)  # its audio may come this early
+        lead *= bool(self.audio_tracks)
+        seek = self._container.seek_offset
+        return seek(span.begin_pts - lead), seek(span.begin_pts)
+
+    def _decode(self, packets: list[FramePacket]) -> dict[int, Frame]:
+        """Decode at once; if that fails, one by one, leaving out what is damaged.
+
+        Returns:
+            frames by the offsets of their packets.
+        """
+        if not packets:
+            return {}
+        if self._decoder is None:
+            settings = self._settings
+            size = (self.header.width, self.header.height)
+            self._decoder = Decoder(
+                self._model, *size, threads=settings.threads, device=settings.device
+            )
+        try:
+            frames = self._decoder.decode_batch(packets)
+        except BitstreamError as error:
+            if len(packets) == 1:
+                self._losses.cannot_decode(packets[0], error)
+                return {}
+            return {k: v for packet in packets for k, v in self._decode([packet]).items()}
+        return {packet.offset: frame for packet, frame in zip(packets, frames, strict=True)}
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise FileError("the reader is closed")

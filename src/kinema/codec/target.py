@@ -1,0 +1,96 @@
+"""What an encoding is to reach instead of a crf, and how far from it an outcome is."""
+
+import math
+from dataclasses import dataclass
+
+from kinema.errors import ConfigError
+
+SIZE_TOLERANCE = 0.02  # a size may stay below its target by this part, and never exceeds it
+PSNR_TOLERANCE_DB = 0.05
+CRF_PER_NAT = 13.0  # crf steps that change the size by a factor of e, about
+CRF_PER_DB = 2.6  # crf steps that change PSNR by 1 dB, about
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of coding a video, or is to be expected of it."""
+
+    video_bytes: float  # of the file without audio packets
+    audio_bytes: float
+    seconds: float  # duration of the video
+    psnr_db: float  # (6 Y + U + V) / 8, averaged over frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What to reach: one of the three. Rate and size are met from below.
+
+    Attributes:
+        rate_kbps: kilobits per second of video.
+        size_bytes: of the whole file, audio included.
+        psnr_db: (6 Y + U + V) / 8, averaged over frames.
+    """
+
+    rate_kbps: float | None = None
+    size_bytes: int | None = None
+    psnr_db: float | None = None
+
+    def check(self) -> None:
+        """Refuse what is no target.
+
+        Raises:
+            ConfigError: it is not one of the three, above 0.
+        """
+        values = (self.rate_kbps, self.size_bytes, self.psnr_db)
+        given = [value for value in values if value is not None]
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise ConfigError("a target must be one of bitrate, size and PSNR, above 0")
+
+    @property
+    def tolerance(self) -> float:
+        """How large the excess of an outcome may be, up or down, in crf."""
+        if self.psnr_db is not None:
+            return PSNR_TOLERANCE_DB * CRF_PER_DB
+        return -math.log(1 - SIZE_TOLERANCE / 2) * CRF_PER_NAT
+
+    def excess(self, outcome: Outcome) -> float:
+        """By how much crf should rise, about, to meet the target; for sizes, its middle.
+
+        Raises:
+            ConfigError: audio alone is larger than the target.
+        """
+        if self.psnr_db is not None:
+            return (outcome.psnr_db - self.psnr_db) * CRF_PER_DB
+        if self.rate_kbps is not None:
+            wanted = self.rate_kbps * 1000 / 8 * outcome.seconds
+        else:
+            wanted = (self.size_bytes or 0) - outcome.audio_bytes
+        if wanted <= 0:
+            audio = f"{outcome.audio_bytes:.0f} bytes"
+            raise ConfigError(f"{self.describe(self.size_bytes or 0)}: audio alone takes {audio}")
+        ratio = outcome.video_bytes / wanted
+        return math.log(ratio / (1 - SIZE_TOLERANCE / 2)) * CRF_PER_NAT
+
+    def describe(self, value: float | None = None) -> str:
+        """Name the target, or another value of its kind, with its unit."""
+        if self.psnr_db is not None:
+            return f"PSNR {self.psnr_db if value is None else value:.2f} dB"
+        if self.rate_kbps is not None:
+            return f"bitrate {self.rate_kbps if value is None else value:.1f} kbit/s"
+        return f"size {self.size_bytes if value is None else round(value)} bytes"
+
+    def value(self, outcome: Outcome) -> float:
+        """What the target is about, of an outcome."""
+        if self.psnr_db is not None:
+            return outcome.psnr_db
+        if self.rate_kbps is not None:
+            return 8 * outcome.video_bytes / outcome.seconds / 1000
+        return outcome.video_bytes + outcome.audio_bytes
+
+    def unreachable(self, best: Outcome, worst: Outcome) -> ConfigError:
+        """The error to raise, given what the ends of the range of crf lead to."""
+        low, high = sorted((self.value(best), self.value(worst)))
+        return ConfigError(
+            f"target {self.describe()} cannot be reached: crf 0 to 63 span "
+            f"{self.describe(low)} to {self.describe(high)}"
+        )

@@ -1,0 +1,99 @@
+"""What tests of the codec share: the tiny system in place of the shipped one, and small videos.
+
+Loaded by path; the fixtures become those of the module that takes them.
+"""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from kinema.bitstream.container import ContainerReader, ContainerWriter
+from kinema.bitstream.packets import FramePacket
+from kinema.codec.encoding import EncodeSettings, encode_file
+from kinema.models import registry
+from kinema.models.intra import IntraCodec
+from kinema.video.frame import Frame
+from kinema.video.writing import create_video
+
+TESTS = Path(__file__).parents[1]
+TINY = runpy.run_path(str(TESTS.parent / "conformance" / "tiny.py"))
+VIDEO = runpy.run_path(str(TESTS / "video" / "conftest.py"))
+make_file, read, same_planes = VIDEO["make_file"], VIDEO["read"], VIDEO["same_planes"]
+video_format = VIDEO["video_format"]
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """One file that holds the tables and the networks of the tiny system."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    parts = ("tables.safetensors", "tiny-intra.safetensors")
+    save_file({k: t for part in parts for k, t in load_file(TINY["WEIGHTS"] / part).items()}, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def tiny_model(tiny_weights, monkeypatch):
+    """The tiny system stands in for the shipped one; gives it, loaded."""
+    import torch
+
+    torch.set_num_threads(1)
+    entry = replace(
+        registry.MODELS["intra"],
+        build=lambda: IntraCodec(TINY["CONFIG"]),
+        weights=str(tiny_weights),
+    )
+    monkeypatch.setitem(registry.MODELS, "intra", entry)
+    return registry.load_model("intra")
+
+
+def draw(count=6, size=(48, 32), step=1) -> list[Frame]:
+    """A clip with a moving square, in units of one frame."""
+    return TINY["draw_frames"]("shapes", size, [(step * i, step) for i in range(count)])
+
+
+def write_clip(path, frames, **settings):
+    """Write frames to a lossless video file."""
+    height, width = frames[0].y.shape
+    with create_video(str(path), video_format(width, height, **settings)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+def encoded(path, source, **settings):
+    """Encode a file; give the path."""
+    encode_file(str(source), path, EncodeSettings(**settings), note=lambda _: None)
+    return path
+
+
+def packets_of(path) -> list[FramePacket]:
+    with ContainerReader(path) as reader:
+        return [packet for packet in reader.packets() if isinstance(packet, FramePacket)]
+
+
+def times(frames) -> list[tuple[int, int]]:
+    return [(frame.pts, frame.duration) for frame in frames]
+
+
+def rewritten(path, target, change=lambda packet: packet, **fields):
+    """Copy the pictures of a file packet by packet, some of them or the header changed."""
+    with ContainerReader(path) as reader:
+        packets, header = list(reader.packets()), replace(reader.header, **fields)
+    with ContainerWriter(target, header) as writer:
+        for packet in packets:
+            changed = change(packet)
+            if changed is not None:
+                writer.write_frame(changed.header, changed.payload)
+    return target
+
+
+def flipped(path, display_index, bit=3):
+    """Flip one bit in the middle of a frame's payload, in place."""
+    packet = packets_of(path)[display_index]
+    data = bytearray(path.read_bytes())
+    data[data.index(packet.payload, packet.offset) + len(packet.payload) // 2] ^= 1 << bit
+    path.write_bytes(data)
+    return packet

@@ -1,0 +1,107 @@
+"""The intra codec: exact pictures, sensible before training, the size that it claims."""
+
+import copy
+import zlib
+
+import pytest
+import torch
+
+from kinema.errors import ConfigError
+from kinema.models.intra import IntraCodec, IntraConfig, build_small, initial_log_steps
+from kinema.nn.exact import Arithmetic, set_arithmetic
+from kinema.parts.channels import Estimate
+from kinema.parts.priors import PriorConfig
+from kinema.parts.quality import rd_lambda
+
+CRF = torch.tensor([20.5, 44.25])
+
+
+@pytest.fixture
+def network(tiny_intra, freeze):
+    return freeze(tiny_intra())
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other(network, pictures, write):
+    x = pictures(2, 64, 96)
+    payloads, written = write(network, x, CRF, (4, 6))
+    alone, single = write(network, x[:1], CRF[:1], (4, 6))
+    assert alone == payloads[:1]
+    assert torch.equal(single.x_hat, written.x_hat[:1])
+
+
+def test_memory_layout_and_threads_change_nothing(network, pictures, write, read):
+    payloads, written = write(network, pictures(2, 64, 96), CRF, (4, 6))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        network.to(memory_format=torch.channels_last)
+        assert torch.equal(read(network, payloads, CRF, (4, 6)).x_hat, written.x_hat)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_picture_hash_detects_one_changed_amplitude(network, pictures, write):
+    _, written = write(network, pictures(2, 64, 96), CRF, (4, 6))
+    changed = written.y_hat.clone()
+    changed[0, 0, 2, 3] += 64.0
+    with torch.inference_mode():
+        x_hat = network.synthesis(changed, CRF)
+    hashes = [zlib.crc32(x.numpy().tobytes()) for x in (written.x_hat, x_hat)]
+    assert hashes[0] != hashes[1]
+    assert torch.equal(x_hat[1], written.x_hat[1])
+
+
+@pytest.mark.parametrize("arithmetic", [Arithmetic.FAKE, Arithmetic.FROZEN])
+def test_exact_arithmetic_costs_next_to_nothing(arithmetic, tiny_intra, freeze, pictures):
+    trained = tiny_intra()
+    with torch.no_grad():
+        trained.analysis.quality.knots.normal_()
+    exact = freeze(trained) if arithmetic is Arithmetic.FROZEN else copy.deepcopy(trained)
+    set_arithmetic(exact, arithmetic)
+    x, figures = pictures(2, 128, 128), []
+    for network in (trained, exact):
+        channel = Estimate(noise=False)
+        with torch.no_grad():
+            coded = network.code_frame(x, CRF, (8, 8), channel)
+        figures.append((channel.bits(), (coded.x_hat - x).square().mean((1, 2, 3))))
+    for before, after in zip(*figures, strict=True):
+        assert torch.allclose(after.float(), before, rtol=0.02)
+
+
+def test_better_quality_costs_more_bits_and_looks_better(tiny_config, pictures):
+    torch.manual_seed(0)
+    network, x = IntraCodec(tiny_config), pictures(1, 64, 96)
+    folded = torch.nn.functional.pixel_unshuffle(pictures(24, 64, 64), 2)
+    network.start_from_patches(folded.permute(0, 2, 3, 1).flatten(0, 2))
+    bits, errors = [], []
+    with torch.no_grad():
+        for crf in (0.0, 20.0, 40.0, 63.0):
+            channel = Estimate(noise=False)
+            coded = network.code_frame(x, torch.tensor([crf]), (4, 6), channel)
+            bits.append(channel.bits().item())
+            errors.append((coded.x_hat - x).square().mean().item())
+    assert bits == sorted(bits, reverse=True)
+    assert errors == sorted(errors)
+
+
+def test_first_steps_follow_the_high_rate_optimum():
+    steps = torch.exp(initial_log_steps(3))
+    ratio = steps[0, 0] / steps[-1, 0]
+    expected = (rd_lambda(torch.tensor(63.0)) / rd_lambda(torch.tensor(0.0))).sqrt()
+    assert steps.shape == (8, 3)
+    assert ratio.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_widths_of_transform_and_prior_must_agree():
+    with pytest.raises(ConfigError, match="latent channels: 384 in transforms, 4 in the prior"):
+        IntraConfig(prior=PriorConfig(latent_channels=4))
+
+
+def test_shipped_configuration_is_small(count_macs):
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in build_small().parameters())
+    assert 4e6 < parameters < 6e6
+    macs = count_macs(build_small, 96, 256, 256)
+    synthesis = sum(n for name, n in macs.items() if name.startswith("synthesis."))
+    assert sum(macs.values()) / 256**2 < 50e3
+    assert synthesis / 256**2 < 20e3
