@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kinema.codec.decoding import DecodeReport
     from kinema.codec.encoding import EncodeReport, EncodeSettings
     from kinema.codec.target import Target
+    from kinema.eval.bench import BenchProgress
 
 app = typer.Typer(
     name="kinema",
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 MAX_REASONS = 3  # places of damage that a message spells out
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")]
@@ -208,12 +210,8 @@ def bench(
     ] = None,
 ) -> None:
     """Compare with x264, x265, SVT-AV1 and VVenC; scores come from decoded files."""
-    from kinema.eval.bench import DEFAULT_CRFS, BenchConfig, BenchProgress, run_bench
+    from kinema.eval.bench import DEFAULT_CRFS, BenchConfig, run_bench
     from kinema.eval.reports import format_report
-
-    def show(progress: BenchProgress) -> None:
-        if sys.stderr.isatty():
-            print(f"{progress.num_done}/{progress.num_total} {progress.what}", file=sys.stderr)
 
     points = _names(crf_points)
     result = run_bench(
@@ -235,7 +233,7 @@ def bench(
             plot_path=plot,
             export_dir=export,
         ),
-        show,
+        _show_point,
     )
     print(format_report(result))
 
@@ -247,12 +245,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
     budget: Annotated[float | None, typer.Option(help="Stop after this many minutes.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    start_from: Annotated[Path | None, typer.Option(help="parameters.safetensors.")] = None,
     scale: Annotated[float, typer.Option(help="Times the steps of every stage.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write weights here at the end.")] = None,
 ) -> None:
     """Train a model; stop and resume as you like."""
-    from kinema.models.release import export_run
     from kinema.train.loop import TrainConfig, Trainer
 
     run_dir = run or Path("runs") / config
@@ -262,6 +260,7 @@ def train(
             data=tuple(data or ()),
             run_dir=run_dir,
             resume=resume,
+            start_from=start_from,
             budget_minutes=math.inf if budget is None else budget,
             scale=scale,
             seed=seed,
@@ -269,9 +268,16 @@ def train(
         lambda line: print(line, flush=True),
     )
     trainer.run()
-    if export is not None:
+    if export is not None and trainer.group.is_first:
+        from kinema.models.release import export_run  # here: training needs no entropy coder
+
         network = trainer.recipe.build()
         print(f"{export}: {export_run(network, trainer.path, export, {'recipe': config})}")
+
+
+def _show_point(progress: "BenchProgress") -> None:
+    if sys.stderr.isatty():
+        print(f"{progress.num_done}/{progress.num_total} {progress.what}", file=sys.stderr)
 
 
 def parse_amount(text: str, name: str) -> float:
@@ -342,18 +348,32 @@ def main() -> None:
     """Run a command; whatever a user can cause ends in one line and exit status 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except (KinemaError, OSError) as error:
+        status = app(standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
         if _is_broken_pipe(error):  # the reader of our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(2)
-        _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted")
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("click", "typer"):
+        line = _explain(error)
+        if line is None:
             raise
-        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        _fail(line)
+    if status == INTERRUPTED:
+        _fail("interrupted")
+    sys.exit(status)
+
+
+def _explain(error: Exception) -> str | None:
+    """What to tell about an error; None for a bug of ours, which shows its traceback."""
+    if isinstance(error, (KinemaError, OSError)):
+        return str(error)
+    is_torchs = isinstance(error, RuntimeError) and "allocate" in str(error)
+    if is_torchs or isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if type(error).__module__.partition(".")[0] not in ("click", "typer"):
+        return None
+    return str(error.format_message() if hasattr(error, "format_message") else error)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -3,6 +3,7 @@
 Loaded by path; the fixtures become those of the module that takes them.
 """
 
+import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from kinema.video.writing import create_video
 TESTS = Path(__file__).parents[1]
 TINY = runpy.run_path(str(TESTS.parent / "conformance" / "tiny.py"))
 VIDEO = runpy.run_path(str(TESTS / "video" / "conftest.py"))
+load_tiny = TINY["load_tiny"]
 make_file, read, same_planes = VIDEO["make_file"], VIDEO["read"], VIDEO["same_planes"]
 video_format = VIDEO["video_format"]
 
@@ -31,6 +33,8 @@ def tiny_weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     parts = ("tables.safetensors", "tiny-intra.safetensors")
     save_file({k: t for part in parts for k, t in load_file(TINY["WEIGHTS"] / part).items()}, path)
+    card = {"fingerprint": load_tiny().fingerprint.hex(), "recipe": "none"}
+    path.with_suffix(".json").write_text(json.dumps(card))
     return path
 
 

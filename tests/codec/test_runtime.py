@@ -2,7 +2,6 @@
 
 import contextlib
 import runpy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest

@@ -10,17 +10,21 @@ import random
 import runpy
 import time
 import zlib
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from kinema.bitstream.headers import FrameHeader, FrameType
 from kinema.bitstream.packets import FramePacket
+from kinema.codec import encoder as encoder_module
 from kinema.codec.decoder import Decoder
 from kinema.codec.encoder import Encoder
 from kinema.codec.reader import DecodeSettings, KinReader
-from kinema.entropy.symbols import SymbolWriter
 from kinema.errors import BitstreamError, KinemaError
+from kinema.parts.coding import Write
 from kinema.parts.gaussian import NUM_FRACTIONS, NUM_SCALES
 from kinema.video.frame import Frame
 
@@ -44,7 +48,7 @@ def samples(tmp_path):
     """Whole files, each with the picture hashes that its frames may have."""
     made = []
     for i, (size, count, audio) in enumerate(
-        [((32, 32), 6, "aac"), ((17, 9), 8, None), ((48, 16), 3, None), ((16, 16), 1, None)]
+        [((32, 32), 4, "aac"), ((17, 9), 5, None), ((48, 16), 3, None), ((16, 16), 1, None)]
     ):
         path = tmp_path / f"{i}.mkv"
         if audio:
@@ -62,7 +66,7 @@ def read_everything(data, model, rng):
     with KinReader(io.BytesIO(data), model=model) as reader:
         items = list(reader.items())
         frames = [item for item in items if isinstance(item, Frame)]
-        assert all(a.pts < b.pts for a, b in zip(frames, frames[1:], strict=False)) or reader.lost
+        assert all(a.pts < b.pts for a, b in pairwise(frames)) or reader.lost
         frames += list(reader.seek(rng.choice((0, 0.05, 1e9))))
     settings = DecodeSettings(
         start_s=rng.choice((0.0, 0.04, 0.1, 1e6)), num_frames=rng.choice((1, 2, 100, None))
@@ -75,7 +79,7 @@ def read_everything(data, model, rng):
 
 def test_damaged_files_end_in_good_frames_or_a_named_error(samples, tiny_model):
     num_refused = num_whole = num_frames = 0
-    slowest_s = 0.0
+    slowest_s, messages = 0.0, set()
     for i in range(FUZZ_COUNT):
         rng = random.Random(SEED + i)
         data, hashes = rng.choice(samples)
@@ -85,7 +89,7 @@ def test_damaged_files_end_in_good_frames_or_a_named_error(samples, tiny_model):
             frames, lost = read_everything(damaged, tiny_model, rng)
         except KinemaError as error:
             num_refused += 1
-            assert "\n" not in str(error), f"case {i}, {name}"
+            messages.add(str(error))
         except Exception as error:
             raise AssertionError(f"case {i}, {name}: {error!r}") from error
         else:
@@ -99,6 +103,7 @@ def test_damaged_files_end_in_good_frames_or_a_named_error(samples, tiny_model):
     assert num_whole < FUZZ_COUNT
     assert num_frames > FUZZ_COUNT
     assert slowest_s < 10
+    assert not any("\n" in message for message in messages)
 
 
 def packet(payload, picture_hash=None, quality=5000):
@@ -118,20 +123,19 @@ def test_random_payloads_give_a_picture_or_a_named_error(tiny_model):
         coded = packet(payload, rng.choice((None, None, 7)), rng.choice((0, 7000, 63 * 256)))
         try:
             frame = decoder.decode(coded)
-        except BitstreamError as error:
-            assert "\n" not in str(error)
+        except BitstreamError:
+            continue
         except Exception as error:
             raise AssertionError(f"case {i}: {payload[:20].hex()}: {error!r}") from error
-        else:
-            assert frame.y.shape == (24, 40)
-            num_pictures += 1
+        assert frame.y.shape == (24, 40)
+        num_pictures += 1
     assert num_pictures  # some are long enough
 
 
 def test_damaged_payloads_of_real_pictures_are_found(tiny_model):
     encoder, decoder = Encoder(tiny_model), Decoder(tiny_model, 48, 32)
     coded = encoder.encode(KIT["draw"](1)[0], crf=15)
-    for i in range(FUZZ_COUNT):
+    for i in range(FUZZ_COUNT // 3):
         rng = random.Random(SEED + i)
         payload = bytearray(coded.payload)
         payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
@@ -139,23 +143,25 @@ def test_damaged_payloads_of_real_pictures_are_found(tiny_model):
             decoder.decode(packet(bytes(payload), coded.header.picture_hash, coded.header.quality))
 
 
-@pytest.mark.parametrize("value", [2**20, -(2**20), 2**19 + 1])
-def test_symbols_as_large_as_escapes_go_give_a_picture(tiny_model, value, monkeypatch):
-    """Amplitudes of 2**20 steps, everywhere: sums stay exact, memory stays small."""
-    pushed = SymbolWriter.push
+class Huge(Write):
+    """Writes one symbol everywhere, whatever the picture is."""
 
-    def push(self, symbols, table_index, tables):
-        symbols[...] = value
-        pushed(self, symbols, table_index, tables)
+    symbol = 0
 
-    monkeypatch.setattr(SymbolWriter, "push", push)
-    for crf in (0, 63):
-        coded = Encoder(tiny_model).encode(KIT["draw"](1)[0], crf=crf)
-        monkeypatch.setattr(SymbolWriter, "push", push)
-        decoder = Decoder(tiny_model, 48, 32)
-        frame = decoder.decode(packet(coded.payload, None, coded.header.quality))
-        again = decoder.decode(packet(coded.payload, hash_of(frame), coded.header.quality))
-        assert hash_of(again) == hash_of(frame)
+    def carry(self, s, distribution):
+        s = torch.full_like(distribution.mean, self.symbol, dtype=torch.float64)
+        return super().carry(s, replace(distribution, weight=None))
+
+
+@pytest.mark.parametrize("symbol", [2**19, -(2**19), 40000])
+@pytest.mark.parametrize("crf", [0, 63])
+def test_symbols_as_large_as_escapes_go_give_a_picture(tiny_model, symbol, crf, monkeypatch):
+    """The encoder and the decoder agree even where every sum meets its limits."""
+    monkeypatch.setattr(Huge, "symbol", symbol)
+    monkeypatch.setattr(encoder_module, "Write", Huge)
+    coded = Encoder(tiny_model).encode(KIT["draw"](1)[0], crf=crf)
+    frame = Decoder(tiny_model, 48, 32).decode(coded)
+    assert hash_of(frame) == coded.header.picture_hash
 
 
 def test_the_tables_have_every_index_a_channel_may_ask_for(tiny_model):

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from kinema.bitstream.container import ContainerReader
+from kinema.bitstream.framing import PacketType, seal_packet
 from kinema.bitstream.headers import SequenceHeader
-from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket
+from kinema.bitstream.limits import DEFAULT_LIMITS
+from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket, pack_audio
 from kinema.errors import WeightsMismatchError
 from kinema.models.registry import model_name
 
@@ -29,7 +31,7 @@ def describe(source: Path) -> dict[str, object]:
                 qualities.append(packet.header.quality)
                 duration += packet.header.duration
             elif isinstance(packet, AudioPacketData):
-                audio_bytes += len(packet.data)
+                audio_bytes += _size_bytes(packet, header)
             elif isinstance(packet, DamagedPacket):
                 damaged += 1
         seconds = float(duration * header.time_base) or frames / float(header.frame_rate)
@@ -53,6 +55,11 @@ def describe(source: Path) -> dict[str, object]:
             "bpp": round(8 * video_bytes / max(frames * header.width * header.height, 1), 6),
             "damaged_places": damaged,
         }
+
+
+def _size_bytes(packet: AudioPacketData, header: SequenceHeader) -> int:
+    """What an audio packet takes in the file."""
+    return len(seal_packet(PacketType.AUDIO, pack_audio(packet, header), DEFAULT_LIMITS))
 
 
 def _picture_facts(header: SequenceHeader) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +172,8 @@ class _Encoding:
     def run(self, target: Path, progress: Progress) -> EncodeReport:
         video = self._video
         length = batch_length(video.format.width, video.format.height)
-        with closing(ahead(video, DEPTH)) as items:
+        is_pipe = self._source == "-"  # whose reading may block, and Ctrl-C with it
+        with nullcontext(iter(video)) if is_pipe else closing(ahead(video, DEPTH)) as items:
             batches = in_batches(items, Frame, length)
             early, first = _until_frame(batches, self._source)
             if self._settings.start_s:  # an excerpt begins at 0

@@ -11,6 +11,7 @@ class LossLog:
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}  # in order, each once
         self._next_index: int | None = None  # the display index that should come next
+        self._last_pts: int | None = None
         self._unnamed: list[str] = []  # damage of which nobody knows yet what it held
 
     @property
@@ -24,7 +25,7 @@ class LossLog:
         Args:
             first_index: display index of the frame that should come first; None if unknown.
         """
-        self._next_index = first_index
+        self._next_index, self._last_pts = first_index, None
         self._unnamed.clear()
 
     def damage(self, packet: DamagedPacket) -> None:
@@ -48,6 +49,11 @@ class LossLog:
             self._unnamed.clear()
         self._tell_unnamed("no frame lost")
         self._next_index = index + 1
+        pts, last_pts = packet.header.pts, self._last_pts
+        if last_pts is not None and pts <= last_pts:
+            self._add(f"frame {index} left out", _at(packet, f"time {pts} is not after {last_pts}"))
+            return False
+        self._last_pts = pts
         return True
 
     def cannot_decode(self, packet: FramePacket, error: Exception) -> None:

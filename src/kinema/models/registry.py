@@ -4,6 +4,7 @@ Importing this is quick: torch comes with the first model that is loaded.
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ MODELS: dict[str, ModelEntry] = {
         build=_build_intra,
         weights="intra-small.safetensors",
         structures=("all-intra",),
-        summary="every picture on its own; 4.8 M parameters",
+        summary="every picture on its own; 5.3 M parameters",
     ),
 }
 
@@ -62,7 +63,9 @@ class LoadedModel:
         return self.frozen.fingerprint
 
 
-def load_model(name: str = DEFAULT_MODEL, *, weights: Path | None = None) -> LoadedModel:
+def load_model(
+    name: str = DEFAULT_MODEL, *, weights: str | os.PathLike[str] | None = None
+) -> LoadedModel:
     """Load a model and its weights.
 
     Args:
@@ -78,7 +81,7 @@ def load_model(name: str = DEFAULT_MODEL, *, weights: Path | None = None) -> Loa
     if name not in MODELS:
         raise ConfigError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     entry = MODELS[name]
-    frozen = load_weights(entry.build(), weights or WEIGHTS / entry.weights)
+    frozen = load_weights(entry.build(), Path(weights or WEIGHTS / entry.weights))
     return LoadedModel(name=name, number=entry.number, frozen=frozen)
 
 

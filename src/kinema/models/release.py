@@ -1,7 +1,9 @@
 """From a finished training run to a file of weights and its card."""
 
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,14 +26,16 @@ def export_run(
         the fingerprint, as hexadecimal digits.
 
     Raises:
-        ConfigError: no checkpoint, or layers whose sums could leave the exact range.
+        ConfigError: no checkpoint, that of another network, or layers whose sums could leave the
+            exact range.
     """
-    if not checkpoint.is_file():
-        raise ConfigError(f"{checkpoint} does not exist: nothing to export")
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(content["ema"][name])
+    content = _read(checkpoint)
+    try:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(content["ema"][name])
+    except (KeyError, RuntimeError) as error:
+        raise ConfigError(f"{checkpoint} is of another network: {error}") from error
     fingerprint = export_weights(network, target).hex()
     state = content["state"]
     card = {
@@ -44,3 +48,14 @@ def export_run(
     }
     target.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return fingerprint
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's content; loading one runs no code."""
+    if not checkpoint.is_file():
+        raise ConfigError(f"{checkpoint} does not exist: nothing to export")
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"{checkpoint} is no checkpoint: {error}") from error
+    return content

@@ -39,6 +39,8 @@ PATCH_CHANNELS = CHANNELS * 4
 MATRIX_BITS = 16  # the frozen linear synthesis has this many bits after the point
 AMPLITUDE_BITS = 6  # after the point of a decoded amplitude: those of a frozen quantiser step
 FREE_BITS = 16  # after the point of the analysis's table: fine enough to be as good as free
+BRANCH_GAIN = 256.0  # amplitude of a branch output of 1, near 0: the spread of a channel
+BRANCH_REACH = 1024.0  # most that the branch adds: else it fills weak components with features
 REACH = 2.0**15  # amplitudes beyond this come from hostile streams only
 KNOTS = 8
 
@@ -84,7 +86,7 @@ class Analysis(nn.Module):
             y = F.conv2d(patches, self.linear.float()[:, :, None, None])
         f = self.enter(x * (1 / 256)) + self.quality(crf)[:, :, None, None].to(x.dtype)
         f = self.coarse(self.down(self.fine(f)))
-        return y + 256.0 * self.leave(f).float()
+        return y + BRANCH_REACH * torch.tanh(self.leave(f).float() * (BRANCH_GAIN / BRANCH_REACH))
 
 
 class Synthesis(GridLayer):

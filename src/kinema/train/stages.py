@@ -42,7 +42,7 @@ INTRA_SMALL = (
     ),
     Stage(
         name="large crops",
-        steps=2600,
+        steps=4600,
         batch=5,
         crop=256,
         lr=3e-4,

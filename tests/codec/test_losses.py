@@ -1,0 +1,83 @@
+"""Missing frames get their names from the index, or else from the frames around them."""
+
+import pytest
+
+from kinema.bitstream.headers import FrameHeader, FrameType
+from kinema.bitstream.packets import DamagedPacket, FramePacket
+from kinema.codec.losses import LossLog
+from kinema.errors import BitstreamError
+
+
+def frame(index, pts=None):
+    pts = index if pts is None else pts
+    header = FrameHeader(frame_type=FrameType.I, display_index=index, pts=pts, quality=0)
+    return FramePacket(header, b"", 100 * index)
+
+
+def damage(what, lost_frames=None):
+    return DamagedPacket(0, 1, BitstreamError(what), lost_frames)
+
+
+@pytest.fixture
+def log():
+    log = LossLog()
+    log.begin(0)
+    return log
+
+
+def test_nothing_is_lost_of_a_sound_file(log):
+    assert all(log.is_in_order(frame(i)) for i in range(5))
+    log.end()
+    assert log.lines == []
+
+
+def test_the_index_names_what_was_lost(log):
+    log.is_in_order(frame(0))
+    log.damage(damage("torn", (1, 2)))
+    log.damage(damage("silent", ()))
+    log.damage(damage("mixed", (3, 5)))
+    log.is_in_order(frame(6))
+    assert log.lines == [
+        "frames 1 to 2 lost: torn", "no frame lost: silent", "2 frames from 3 to 5 lost: mixed"
+    ]  # fmt: skip
+
+
+def test_without_an_index_the_next_frame_tells(log):
+    log.is_in_order(frame(0))
+    log.damage(damage("torn"))
+    log.damage(damage("burnt"))
+    log.is_in_order(frame(2))
+    log.damage(damage("audio"))
+    log.is_in_order(frame(3))
+    log.damage(damage("end"))
+    log.end()
+    assert log.lines == [
+        "frame 1 lost: torn; burnt", "no frame lost: audio", "unknown frames lost: end"
+    ]  # fmt: skip
+
+
+def test_what_is_gone_without_a_trace_is_noticed(log):
+    assert log.is_in_order(frame(2))
+    assert log.lines == [
+        "frames 0 to 1 lost: packet at byte 200: what should come before it is gone"
+    ]
+
+
+def test_what_is_out_of_order_is_left_out(log):
+    assert log.is_in_order(frame(0))
+    assert not log.is_in_order(frame(0))
+    assert log.is_in_order(frame(1, pts=9))
+    assert not log.is_in_order(frame(2, pts=9))
+    assert log.is_in_order(frame(3, pts=10))
+    assert [line.partition(":")[0] for line in log.lines] == [
+        "frame 0 left out", "frame 2 left out"
+    ]  # fmt: skip
+
+
+def test_a_pass_in_the_middle_begins_anywhere_and_repeats_no_line(log):
+    for _ in range(2):
+        log.begin(None)
+        assert log.is_in_order(frame(7))
+        log.cannot_decode(frame(7), BitstreamError("nonsense"))
+        log.end()
+    assert log.lines == ["frame 7 lost: packet at byte 700: nonsense"]
