@@ -74,8 +74,8 @@ def main() -> None:
         if not isinstance(network, IntraCodec):
             raise TypeError(type(network).__name__)
         result = compare_curves(curve(original, exact, frames), curve(network, exact, frames))
-        print(f"{clip.stem}: {result.bd_rate:+.3f} %", flush=True)
-        total += result.bd_rate
+        print(f"{clip.stem}: {result.bd_rate_percent:+.3f} %", flush=True)
+        total += result.bd_rate_percent or 0.0
     print(f"mean: {total / len(options.clips):+.3f} %")
 
 

@@ -13,7 +13,6 @@ from kinema.video.frame import Frame, Note, log_note
 from kinema.video.writing import SUFFIXES, create_video
 
 
-
 @dataclass(slots=True)
 class DecodeReport:
     """What came of a decoding."""
