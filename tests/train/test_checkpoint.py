@@ -7,6 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kinema.errors import ConfigError
+from kinema.models.intra import IntraCodec
+from kinema.models.weights import export_weights
 from kinema.train.checkpoint import (
     Ema,
     RunState,
@@ -85,3 +87,16 @@ def test_parameters_of_another_model_are_refused(model, tmp_path):
     with pytest.raises(ConfigError, match="no parameter of this model"):
         load_parameters(path, model)
     assert torch.equal(model.weight, before)
+
+
+def test_training_goes_on_from_shipped_weights(tiny_config, tmp_path):
+    torch.manual_seed(3)
+    shipped, again = IntraCodec(tiny_config), IntraCodec(tiny_config)
+    with torch.no_grad():
+        for parameter in shipped.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    export_weights(shipped, tmp_path / "weights.safetensors")
+    load_parameters(tmp_path / "weights.safetensors", again)
+    for (name, expected), got in zip(shipped.named_parameters(), again.parameters(), strict=True):
+        scale = expected.abs().amax() + 0.3  # tables lie on a grid of 1/64
+        assert (got - expected).abs().amax() < 0.03 * scale, name

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from kinema.errors import ConfigError
+from kinema.nn.exact import BIAS_UNIT, GridConv
+from kinema.parts.priors import PHASE_UNIT, SpatialPrior
+from kinema.parts.quality import QualityTable
+from kinema.parts.transforms import MATRIX_BITS, Synthesis
 
 
 class Ema:
@@ -33,12 +37,18 @@ def save_parameters(path: Path, ema: Ema) -> None:
 def load_parameters(path: Path, model: nn.Module) -> None:
     """Begin a run with the parameters of another; those it does not name stay as they are.
 
+    Args:
+        path: what `save_parameters` wrote, or shipped weights, whose whole numbers become
+            parameters again.
+        model: takes the parameters.
+
     Raises:
         ConfigError: the file is missing, or none of its parameters fits.
     """
     if not path.is_file():
         raise ConfigError(f"{path} does not exist: no parameters to start from")
     values = load_file(path)
+    values |= _thaw(values, model)
     num_taken = 0
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -47,6 +57,28 @@ def load_parameters(path: Path, model: nn.Module) -> None:
                 num_taken += 1
     if not num_taken:
         raise ConfigError(f"{path} holds no parameter of this model")
+
+
+def _thaw(values: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Parameters of shipped weights (`kinema.models.weights`); nothing for another kind of file."""
+    found = {k.removeprefix("encoder."): v for k, v in values.items() if k.startswith("encoder.")}
+    found |= {k.removeprefix("grid."): v for k, v in values.items() if k.startswith("grid.")}
+    thawed = dict(found)
+    for name, module in model.named_modules():
+        if isinstance(module, GridConv) and f"{name}.shift" in found:
+            step = torch.exp2(-found[f"{name}.shift"].float())
+            thawed[f"{name}.weight"] = found[f"{name}.weight"] * step.view(-1, 1, 1, 1)
+            thawed[f"{name}.bias"] = found[f"{name}.bias"] * step / BIAS_UNIT
+        elif isinstance(module, QualityTable) and f"{name}.rows" in found:
+            stride = (module.num_rows - 1) // (module.knots.shape[0] - 1)
+            rows = found[f"{name}.rows"][::stride] * 2.0**-module.fraction_bits
+            thawed[f"{name}.knots"] = (torch.log(rows) if module.log else rows) / module.unit
+        elif isinstance(module, SpatialPrior) and f"{name}.phase" in found:
+            for index, phase in enumerate(found[f"{name}.phase"]):
+                thawed[f"{name}.phase.{index}"] = phase / PHASE_UNIT
+        elif isinstance(module, Synthesis) and f"{name}.linear" in found:
+            thawed[f"{name}.linear"] = found[f"{name}.linear"] * 2.0**-MATRIX_BITS
+    return thawed
 
 
 @dataclass
