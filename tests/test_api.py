@@ -9,6 +9,7 @@ import pytest
 import kinema
 
 KIT = runpy.run_path(str(Path(__file__).parent / "codec" / "kit.py"))
+TOY = runpy.run_path(str(Path(__file__).parent / "codec" / "toy_video.py"))
 tiny_weights, tiny_model = KIT["tiny_weights"], KIT["tiny_model"]
 
 
@@ -39,6 +40,24 @@ def test_live_frames_need_no_file(tiny_model):
     for frame in KIT["draw"](3):
         coded = encoder.encode(frame, crf=25)
         assert KIT["same_planes"]([decoder.decode(coded)], [coded.frame])
+
+
+def test_live_frames_that_refer_to_the_one_before():
+    toy = TOY["load_toy"]()
+    encoder = kinema.Encoder(toy, structure="low-delay", intra_period=-1, refresh=3)
+    decoder = kinema.Decoder(toy, 48, 32)
+    for i, frame in enumerate(KIT["draw"](5)):
+        coded = encoder.encode(frame, crf=25)
+        assert (coded.header.references == ()) == (i % 3 == 0)
+        assert KIT["same_planes"]([decoder.decode(coded)], [coded.frame])
+
+
+def test_a_sequence_of_ones_own_structure(tmp_path, clip):
+    toy = TOY["load_toy"]()
+    kinema.encode(clip, tmp_path / "a.kin", model=toy, intra_period=4, refresh=3)
+    with kinema.open(tmp_path / "a.kin", model=toy, start_s=0.08) as video:
+        assert video.header.intra_period == 4
+        assert [frame.pts for frame in video] == [80, 120, 160, 200]
 
 
 def test_a_model_of_ones_own(tmp_path, clip, tiny_weights, monkeypatch):

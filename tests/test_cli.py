@@ -14,10 +14,13 @@ import pytest
 
 import kinema
 from kinema import cli
-from kinema.codec import decoding, encoding
+from kinema.codec import decoding, encoding, reader
+from kinema.codec.target import parse_amount
 from kinema.errors import ConfigError, FileError
+from kinema.models import registry
 
 KIT = runpy.run_path(str(Path(__file__).parent / "codec" / "kit.py"))
+TOY = runpy.run_path(str(Path(__file__).parent / "codec" / "toy_video.py"))
 tiny_weights, tiny_model = KIT["tiny_weights"], KIT["tiny_model"]
 HEAVY = ("torch", "numpy", "av", "constriction", "matplotlib")
 
@@ -63,6 +66,18 @@ def kin(tmp_path, clip):
     return KIT["encoded"](tmp_path / "clip.kin", clip, crf=20)
 
 
+@pytest.fixture
+def toy(monkeypatch):
+    """A model with P frames, among those that ship."""
+    model = TOY["load_toy"]()
+    entry = registry.ModelEntry(
+        number=model.number, build=None, weights="", structures=model.structures, summary=""
+    )
+    monkeypatch.setitem(registry.MODELS, "toy", entry)
+    for module in (encoding, reader):
+        monkeypatch.setattr(module, "load_model", lambda name: {"toy": model}[name])
+
+
 def test_encode_decode_info_and_verify(run, tmp_path, clip):
     kin, target = tmp_path / "a.kin", tmp_path / "a.mkv"
     status, out, err = run("encode", clip, kin, "--crf", "20.5", "--threads", "1")
@@ -88,7 +103,7 @@ def test_figures_as_json(run, tmp_path, clip):
     assert (facts["frames"], facts["width"], facts["height"]) == (3, 48, 32)
     assert facts["rate_kbps"] == figures["rate_kbps"]
     assert facts["bpp"] == figures["bpp"]
-    assert json.loads(run("models", "--json")[1]).keys() == {"intra"}
+    assert json.loads(run("models", "--json")[1]).keys() == {"intra", "dual-domain"}
 
 
 def test_info_and_encode_agree_about_the_rate_beside_audio(run, tmp_path):
@@ -118,8 +133,39 @@ def test_every_flag_of_encode_changes_something(run, tmp_path):
         assert run("encode", source, kin, "--overwrite", *flags)[0] == 0
         assert kin.read_bytes() != usual
     same = ("--model", "intra", "--structure", "all-intra", "--intra-period", "1")
-    assert run("encode", source, kin, "--overwrite", *same, "--device", "cpu")[0] == 0
+    same += ("--refresh", "0", "--device", "cpu")
+    assert run("encode", source, kin, "--overwrite", *same)[0] == 0
     assert kin.read_bytes() == usual
+
+
+@pytest.mark.parametrize(
+    ("flags", "structure", "period", "intra"),
+    [
+        ((), "low-delay", 32, 1),
+        (("--structure", "low-delay", "--intra-period", "2"), "low-delay", 2, 3),
+        (("--intra-period", "-1", "--refresh", "3"), "low-delay", -1, 2),
+        (("--structure", "all-intra"), "all-intra", 1, 5),
+    ],
+)
+def test_structures_as_flags(run, toy, tmp_path, clip, flags, structure, period, intra):
+    kin = tmp_path / "a.kin"
+    status, _, err = run("encode", clip, kin, "--model", "toy", *flags)
+    assert (status, err) == (0, "")
+    facts = json.loads(run("info", kin, "--json")[1])
+    assert (facts["structure"], facts["intra_period"]) == (structure, period)
+    assert (facts["frames"], facts["intra_frames"]) == (5, intra)
+    assert f"intra period: {period}\n" in run("info", kin)[1]
+    assert run("verify", kin)[0] == 0
+    assert run("decode", kin, tmp_path / "a.mkv", "--start", "0.12")[0] == 0
+    assert len(KIT["read"](tmp_path / "a.mkv")[1]) == 2
+
+
+def test_frames_that_fall_with_another_are_told_in_short(run, refused, toy, tmp_path, clip):
+    kin = tmp_path / "a.kin"
+    run("encode", clip, kin, "--model", "toy", "--refresh", "4")
+    KIT["flipped"](kin, 1)
+    line = refused("verify", kin)
+    assert "frames 2 to 3 lost: they refer to frame 1, which is lost; 2 others are good" in line
 
 
 def test_pipes(tmp_path, kin, monkeypatch, capsysbinary):
@@ -160,6 +206,9 @@ def test_pipes_that_are_terminals_are_refused(refused, kin, tmp_path, monkeypatc
         (("encode", "clip.mkv", "a.kin", "--start", "nan"), "start nan"),
         (("encode", "clip.mkv", "a.kin", "--frames", "0"), "0 frames"),
         (("encode", "clip.mkv", "a.kin", "--model", "lstm"), "unknown model"),
+        (("encode", "clip.mkv", "a.kin", "--structure", "low-delay"), "can do all-intra"),
+        (("encode", "clip.mkv", "a.kin", "--intra-period", "32"), "every frame is intra"),
+        (("encode", "clip.mkv", "a.kin", "--refresh", "8"), "every frame is intra"),
         (("encode", "clip.mkv", "a.kin", "--device", "tpu"), "unknown device"),
         (("encode", "clip.mkv", "a.kin", "--threads", "0"), "0 threads"),
         (("encode", "clip.mkv", "clip.kin"), "overwriting"),
@@ -267,13 +316,13 @@ def test_interruptions_end_in_one_line(refused, monkeypatch, clip, tmp_path, err
     ("text", "value"), [("300k", 3e5), ("2.5M", 2.5e6), ("1G", 1e9), ("17", 17.0), ("1e3", 1000.0)]
 )
 def test_amounts(text, value):
-    assert cli.parse_amount(text, "--x") == value
+    assert parse_amount(text, "--x") == value
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "nan", "inf", "1T", "1e999"])
 def test_amounts_that_are_none(text):
     with pytest.raises(ConfigError, match="--x"):
-        cli.parse_amount(text, "--x")
+        parse_amount(text, "--x")
 
 
 def python(code, *arguments, **settings):

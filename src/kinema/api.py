@@ -19,8 +19,9 @@ class EncodeOptions(TypedDict, total=False):
 
     crf: float
     model: str | LoadedModel
-    structure: str
-    intra_period: int
+    structure: str | None
+    intra_period: int | None
+    refresh: int
     start_s: float
     num_frames: int | None
     with_audio: bool
@@ -56,7 +57,7 @@ def encode(
         rate_kbps: bitrate of the video to reach, in kilobits per second, instead of `crf`.
         size_bytes: size of the file to reach.
         psnr_db: (6 Y + U + V) / 8 to reach, in dB.
-        **options: fields of `EncodeSettings`: crf, model, start_s, num_frames, overwrite, ...
+        **options: fields of `EncodeSettings`: crf, model, structure, start_s, overwrite, ...
 
     Raises:
         KinemaError: bad settings, unreadable input, or a target that cannot be written.

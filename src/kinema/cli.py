@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 import typer
 
 from kinema import __version__
+from kinema.codec.target import Target, parse_amount
 from kinema.errors import BitstreamError, ConfigError, KinemaError
 
 if TYPE_CHECKING:
     from kinema.codec.decoding import DecodeReport
     from kinema.codec.encoding import EncodeReport, EncodeSettings
-    from kinema.codec.target import Target
     from kinema.eval.bench import BenchProgress
 
 app = typer.Typer(
@@ -61,8 +61,16 @@ def encode(
     target_size: Annotated[str | None, typer.Option(help="Of the file, in bytes: 2M.")] = None,
     target_psnr: Annotated[float | None, typer.Option(help="(6Y+U+V)/8 in dB.")] = None,
     model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
-    structure: Annotated[str, typer.Option(help="Coding structure.")] = "all-intra",
-    intra_period: Annotated[int, typer.Option(help="Frames per intra frame; -1: one only.")] = 1,
+    structure: Annotated[
+        str | None, typer.Option(help="all-intra or low-delay; by default the model's first.")
+    ] = None,
+    intra_period: Annotated[
+        int | None,
+        typer.Option(help="Frames per intra frame; -1: one only. By default 1 or, low-delay, 32."),
+    ] = None,
+    refresh: Annotated[
+        int, typer.Option(help="An additional intra frame every N frames; 0: none.")
+    ] = 0,
     start: Start = 0.0,
     frames: Frames = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
@@ -76,13 +84,13 @@ def encode(
         raise ConfigError("choose one of --crf, --bitrate, --target-size and --target-psnr")
     _refuse_terminal(source, sys.stdin)
     from kinema.codec.encoding import DEFAULT_CRF, EncodeSettings
-    from kinema.codec.target import Target
 
     settings = EncodeSettings(
         crf=DEFAULT_CRF if crf is None else crf,
         model=model,
         structure=structure,
         intra_period=intra_period,
+        refresh=refresh,
         start_s=start,
         num_frames=frames,
         with_audio=not no_audio,
@@ -101,12 +109,9 @@ def encode(
     print(json.dumps(figures) if as_json else f"{target}: {_summary(figures)}")
 
 
-def _encode(
-    source: str, target: Path, settings: "EncodeSettings", goal: "Target"
-) -> "EncodeReport":
+def _encode(source: str, target: Path, settings: "EncodeSettings", goal: Target) -> "EncodeReport":
     from kinema.codec.encoding import encode_file
     from kinema.codec.rate_control import encode_to_target
-    from kinema.codec.target import Target
 
     with _progress("encoding") as progress:
         if goal == Target():
@@ -247,6 +252,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="parameters.safetensors.")] = None,
     scale: Annotated[float, typer.Option(help="Times the steps of every stage.")] = 1.0,
+    batch: Annotated[int, typer.Option(help="Times the batch of every stage; for GPUs.")] = 1,
     seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write weights here at the end.")] = None,
 ) -> None:
@@ -263,6 +269,7 @@ def train(
             start_from=start_from,
             budget_minutes=math.inf if budget is None else budget,
             scale=scale,
+            batch=batch,
             seed=seed,
         ),
         lambda line: print(line, flush=True),
@@ -278,23 +285,6 @@ def train(
 def _show_point(progress: "BenchProgress") -> None:
     if sys.stderr.isatty():
         print(f"{progress.num_done}/{progress.num_total} {progress.what}", file=sys.stderr)
-
-
-def parse_amount(text: str, name: str) -> float:
-    """Read a number with an optional k, M or G.
-
-    Raises:
-        ConfigError: it is none, or below 0.
-    """
-    factors = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "G": 1e9}
-    factor = factors.get(text[-1:], 1.0)
-    try:
-        value = float(text[:-1] if factor != 1.0 else text) * factor
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise ConfigError(f"{name} {text!r} is not a number such as 300k or 2.5M")
-    return value
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

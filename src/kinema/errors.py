@@ -25,6 +25,23 @@ class LimitError(BitstreamError):
     """A field exceeds the limits its reader was given."""
 
 
+class MissingReferenceError(BitstreamError, LookupError):
+    """A frame refers to another one that is lost, or was never decoded.
+
+    Attributes:
+        display_index: of the frame.
+        missing: display index of the other one.
+    """
+
+    def __init__(self, display_index: int, missing: int) -> None:
+        super().__init__(display_index, missing)
+        self.display_index, self.missing = display_index, missing
+
+    def __str__(self) -> str:
+        """Give the line that a user reads."""
+        return f"frame {self.display_index} refers to frame {self.missing}, which is lost"
+
+
 class WeightsMismatchError(KinemaError, ValueError):
     """The model or the weights named by a file are not the ones at hand."""
 

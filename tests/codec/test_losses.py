@@ -5,7 +5,7 @@ import pytest
 from kinema.bitstream.headers import FrameHeader, FrameType
 from kinema.bitstream.packets import DamagedPacket, FramePacket
 from kinema.codec.losses import LossLog
-from kinema.errors import BitstreamError
+from kinema.errors import BitstreamError, MissingReferenceError
 
 
 def frame(index, pts=None):
@@ -81,3 +81,55 @@ def test_a_pass_in_the_middle_begins_anywhere_and_repeats_no_line(log):
         log.cannot_decode(frame(7), BitstreamError("nonsense"))
         log.end()
     assert log.lines == ["frame 7 lost: packet at byte 700: nonsense"]
+
+
+def lose(log, index, missing):
+    log.cannot_decode(frame(index), MissingReferenceError(index, missing))
+
+
+def test_frames_that_fall_with_another_one_share_a_line(log):
+    log.is_in_order(frame(0))
+    log.damage(damage("torn", (1,)))
+    for index in (2, 3, 4):
+        assert log.is_in_order(frame(index))
+        lose(log, index, index - 1)
+    assert log.lines == [
+        "frame 1 lost: torn",
+        "frames 2 to 4 lost: they refer to frame 1, which is lost",
+    ]
+
+
+def test_every_loss_begins_a_chain_of_its_own(log):
+    log.damage(damage("torn", (0,)))
+    lose(log, 1, 0)
+    log.cannot_decode(frame(2), BitstreamError("nonsense"))
+    lose(log, 3, 2)
+    lose(log, 4, 3)
+    assert log.lines == [
+        "frame 0 lost: torn",
+        "frame 1 lost: it refers to frame 0, which is lost",
+        "frame 2 lost: packet at byte 200: nonsense",
+        "frames 3 to 4 lost: they refer to frame 2, which is lost",
+    ]
+
+
+def test_chains_need_not_be_without_gaps(log):
+    """As where frames are not coded in display order."""
+    lose(log, 8, 16)
+    lose(log, 4, 8)
+    lose(log, 6, 8)
+    assert log.lines == ["3 frames from 4 to 8 lost: they refer to frame 16, which is lost"]
+
+
+def test_a_chain_keeps_its_line_in_later_passes(log):
+    lose(log, 5, 4)
+    lose(log, 6, 5)
+    log.begin(None)
+    lose(log, 6, 5)
+    lose(log, 5, 4)
+    lose(log, 4, 3)
+    lose(log, 5, 4)
+    assert log.lines == [
+        "frames 5 to 6 lost: they refer to frame 4, which is lost",
+        "frame 4 lost: it refers to frame 3, which is lost",
+    ]

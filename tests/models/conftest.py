@@ -6,10 +6,13 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
+from kinema.models.dual_domain import DualDomainCodec, DualDomainConfig
 from kinema.nn.exact import GridConv
-from kinema.parts.channels import Estimate, Selection
+from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
-from kinema.parts.priors import everything, step_selections
+from kinema.parts.deformable import DeformableConfig
+from kinema.parts.motion_codec import MotionConfig
+from kinema.parts.temporal import ContextConfig
 
 
 @pytest.fixture
@@ -41,11 +44,8 @@ def read(tables):
 
 
 @pytest.fixture
-def count_macs(monkeypatch):
+def count_macs():
     """Count the multiplications of convolutions, by module, without computing anything."""
-
-    def select(mask):  # positions depend on data, of which there is none
-        return Selection(mask, torch.zeros(0, dtype=torch.long))
 
     def count(build, channels, height, width):
         """Multiplications in a picture of `channels` at 1/8, by name of the convolution."""
@@ -64,15 +64,35 @@ def count_macs(monkeypatch):
                     module.register_forward_hook(hook(name))
             x = torch.zeros(1, channels, height // 8, width // 8)
             size = (height // 16, width // 16)
-            network.code_frame(x, torch.zeros(1), size, Estimate(noise=False))
+            network.code_frame(x, torch.zeros(1), size, Estimate(noise=True))
         return macs
 
-    monkeypatch.setattr(Selection, "of", select)
-    forget_selections()
-    yield count
-    forget_selections()
+    return count
 
 
-def forget_selections():
-    step_selections.cache_clear()
-    everything.cache_clear()
+@pytest.fixture
+def tiny_dual_domain(tiny_config, pictures):
+    """Make a dual-domain codec with hardly any channels and no parameter at zero."""
+
+    def make(seed=0, *, has_pixel_branch=True):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        stage = DeformableConfig(
+            stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
+        )
+        config = DualDomainConfig(
+            intra=tiny_config,
+            motion=MotionConfig(width=8),
+            context=ContextConfig(stage=stage, has_pixel_branch=has_pixel_branch),
+        )
+        network = DualDomainCodec(config)
+        x = torch.nn.functional.pixel_unshuffle(pictures(24, 64, 64, seed), 2)
+        network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
+        with torch.no_grad():
+            network.coarse.linear.copy_(network.analysis.linear)
+            for parameter in network.parameters():
+                spread = float(parameter.abs().mean())
+                parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
+        return network
+
+    return make

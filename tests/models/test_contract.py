@@ -12,6 +12,8 @@ from torch import nn
 
 from kinema.errors import ConfigError
 from kinema.models.configs import from_dict, to_dict
+from kinema.models.dual_domain import DualDomainCodec, DualDomainConfig
+from kinema.models.dual_domain import build_small as build_dual_domain
 from kinema.models.intra import IntraCodec, IntraConfig, build_small
 from kinema.models.intra_paper import IntraPaperCodec, IntraPaperConfig, build_paper
 from kinema.models.registry import MODELS
@@ -32,6 +34,7 @@ class System:
     config: object
     channels: int  # of the pictures it takes
     exact: bool
+    looks_back: tuple[str, ...] = ()  # prefixes of what intra frames do not use
 
 
 TINY_PAPER = IntraPaperConfig(
@@ -44,6 +47,14 @@ TINY_PAPER = IntraPaperConfig(
 )
 SYSTEMS = {
     "intra": System(IntraCodec, build_small, IntraConfig(), 96, exact=True),
+    "dual_domain": System(
+        DualDomainCodec,
+        build_dual_domain,
+        DualDomainConfig(),
+        96,
+        exact=True,
+        looks_back=("motion.", "coarse.", "alignment.", "temporal."),
+    ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }
 
@@ -59,10 +70,12 @@ def system(name):
 
 
 @pytest.fixture
-def trainable(name, tiny_intra):
+def trainable(name, tiny_intra, tiny_dual_domain):
     """The tiny system as it trains."""
     if name == "intra":
         return tiny_intra()
+    if name == "dual_domain":
+        return tiny_dual_domain()
     torch.manual_seed(0)
     network = IntraPaperCodec(TINY_PAPER)
     with torch.no_grad():
@@ -125,7 +138,7 @@ def test_every_encoder_only_prefix_names_something(network):
         assert any(name.startswith(prefix) for name in names)
 
 
-def test_decoder_needs_every_other_parameter(network, picture, write, read):
+def test_decoder_needs_every_other_parameter(system, network, picture, write, read):
     """The list of encoder-only parameters is complete: changing any other changes pictures."""
     size = SIZES[1]
     payloads, written = write(network, picture(size), CRF, size)
@@ -140,7 +153,8 @@ def test_decoder_needs_every_other_parameter(network, picture, write, read):
     leaves = {name for name, module in network.named_modules() if not list(module.children())}
     owners = {name.rpartition(".")[0] for name, _ in network.named_parameters()}
     silent = {name for name in leaves & owners - used if ".phase" not in name}
-    assert all(f"{name}.".startswith(network.encoder_only) for name in silent)
+    expected = network.encoder_only + system.looks_back
+    assert all(f"{name}.".startswith(expected) for name in silent)
     assert not any(f"{name}.".startswith(network.encoder_only) for name in used if name)
 
 
@@ -171,7 +185,7 @@ def test_nothing_is_remembered_between_intra_frames(network, picture, write, rea
     assert same(read(copy.deepcopy(network), payloads, CRF, size), written)
 
 
-def test_training_step_reaches_every_parameter(trainable, picture):
+def test_training_step_reaches_every_parameter(system, trainable, picture):
     size = (5, 7)
     x = picture(size)
     channel = Estimate(noise=True)
@@ -180,21 +194,25 @@ def test_training_step_reaches_every_parameter(trainable, picture):
     before = {name: p.detach().clone() for name, p in trainable.named_parameters()}
     loss.backward()
     torch.optim.SGD(trainable.parameters(), lr=1e-6).step()
-    silent = [n for n, p in trainable.named_parameters() if p.grad is None or not p.grad.any()]
-    assert silent == []
-    assert all(p.grad.isfinite().all() for p in trainable.parameters())
+    names = [
+        n for n, _ in trainable.named_parameters() if not n.startswith(system.looks_back or " ")
+    ]
+    gradients = {n: p.grad for n, p in trainable.named_parameters() if n in names}
+    assert [n for n, g in gradients.items() if g is None or not g.any()] == []
+    assert all(g.isfinite().all() for g in gradients.values())
     moved = [n for n, p in trainable.named_parameters() if not torch.equal(p, before[n])]
     assert moved
 
 
-def test_frozen_parameters_stay(trainable, picture):
+def test_frozen_parameters_stay(system, trainable, picture):
     size = (4, 6)
     trainable.synthesis.requires_grad_(requires_grad=False)
     channel = Estimate(noise=True)
     coded = trainable.code_frame(picture(size), CRF, size, channel)
     (channel.bits().sum() + coded.x_hat.sum()).backward()
     for parameter_name, parameter in trainable.named_parameters():
-        assert (parameter.grad is None) == parameter_name.startswith("synthesis.")
+        idle = ("synthesis.", *system.looks_back)
+        assert (parameter.grad is None) == parameter_name.startswith(idle)
 
 
 def test_parameter_names_are_frozen(name, system):

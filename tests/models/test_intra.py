@@ -105,3 +105,18 @@ def test_shipped_configuration_is_small(count_macs):
     synthesis = sum(n for name, n in macs.items() if name.startswith("synthesis."))
     assert sum(macs.values()) / 256**2 < 50e3
     assert synthesis / 256**2 < 20e3
+
+
+def test_encoder_takes_back_what_the_nets_do_not_undo(tiny_intra, pictures):
+    """At high quality only, and only where symbols count."""
+    network, x = tiny_intra(), pictures(1, 64, 96)
+    errors = {}
+    for crf in (2.0, 50.0):
+        quality = torch.tensor([crf])
+        with torch.no_grad():
+            for is_final in (False, True):
+                y = network.analyse(x, quality, is_final=is_final).y
+                left = network.analysis.blocks(network.synthesis(y, quality) - x)
+                errors[crf, is_final] = float(left.square().mean())
+    assert errors[2.0, True] < 0.5 * errors[2.0, False]
+    assert errors[50.0, True] == errors[50.0, False]

@@ -62,6 +62,22 @@ def test_fingerprint_is_that_of_the_file(network, path, tiny_config, tmp_path):
     assert fingerprint(load_file(path)) == exported
 
 
+def test_a_base_is_stored_once_and_wins(network, path, tiny_config, tmp_path):
+    base, rest = tmp_path / "base.safetensors", tmp_path / "rest.safetensors"
+    tensors = load_file(path)
+    shared = {k: t for k, t in tensors.items() if k.startswith((TABLES, "grid.synthesis."))}
+    save_file(shared, base)
+    with torch.no_grad():
+        network.synthesis.head.weight += 1.0  # where the base holds something else
+    exported = export_weights(network, rest, base)
+    assert not set(load_file(rest)) & set(shared)
+    assert set(load_file(rest)) | set(shared) == set(tensors)
+    loaded = load_weights(IntraCodec(tiny_config), rest, base)
+    assert loaded.fingerprint == exported == fingerprint(tensors)
+    with pytest.raises(WeightsMismatchError):
+        load_weights(IntraCodec(tiny_config), rest)
+
+
 def test_better_encoder_keeps_the_fingerprint(network, path, tmp_path):
     before = fingerprint(load_file(path))
     with torch.no_grad():
@@ -105,7 +121,7 @@ def refused(path, config, change, message):
     assert "\n" not in str(caught.value)
 
 
-CONV, TABLE = "grid.synthesis.up", "grid.latent.steps.rows"
+CONV, TABLE = "grid.synthesis.up", "grid.latent.steps.table.rows"
 FREE = "encoder.analysis.enter.weight"
 
 

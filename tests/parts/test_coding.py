@@ -5,19 +5,18 @@ import torch
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.errors import BitstreamError
-from kinema.parts.channels import Distribution, Estimate, Selection
+from kinema.parts.channels import Distribution, Estimate
 from kinema.parts.coding import MEAN_LIMIT, Read, Write
-from kinema.parts.priors import step_selections
 
 
 def random_steps(shape, seed=0, weight=None):
-    """A latent and the distributions of its four steps."""
+    """A latent and the distributions of two steps that code every other element each."""
     chance = torch.Generator().manual_seed(seed)
     mean = torch.randn(shape, generator=chance).double() * 20
     log_scale = torch.randn(shape, generator=chance) * 1.5
     s = mean + torch.randn(shape, generator=chance) * torch.exp(log_scale)
-    selections = step_selections(shape[1], shape[2:], torch.device("cpu"))
-    return s, [Distribution(mean, log_scale, select, weight) for select in selections]
+    positions = torch.arange(shape[1] * shape[2] * shape[3])
+    return s, [Distribution(mean, log_scale, positions[i::2], weight) for i in range(2)]
 
 
 def write(s, steps, tables, **options):
@@ -39,7 +38,7 @@ def read(payloads, steps, tables):
 @pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 8, 5, 7), (3, 6, 4, 4), (1, 5, 1, 9)])
 @pytest.mark.parametrize("decide", [None, 0.0, 1.0])
 def test_reader_sees_exactly_what_the_writer_carried(shape, decide, tables):
-    weight = None if decide is None else torch.full(shape[:2], 0.2)
+    weight = None if decide is None else torch.full(shape, 0.2)
     s, steps = random_steps(shape, weight=weight)
     payloads, written = write(s, steps, tables, decide=decide or 0.0)
     for a, b in zip(written, read(payloads, steps, tables), strict=True):
@@ -53,7 +52,7 @@ def test_each_picture_of_a_batch_has_bytes_of_its_own(tables):
     s, steps = random_steps((3, 8, 5, 7))
     payloads, _ = write(s, steps, tables)
     for i, payload in enumerate(payloads):
-        alone = [Distribution(d.mean[i : i + 1], d.log_scale[i : i + 1], d.select) for d in steps]
+        alone = [Distribution(d.mean[i : i + 1], d.log_scale[i : i + 1], d.inside) for d in steps]
         assert write(s[i : i + 1], alone, tables)[0] == [payload]
 
 
@@ -68,7 +67,7 @@ def test_bytes_are_near_the_estimate(tables):
 
 
 def test_deciding_costs_fewer_bytes_and_moves_symbols_by_one(tables):
-    weight = torch.full((1, 16), 0.2)
+    weight = torch.full((1, 16, 24, 24), 0.2)
     s, steps = random_steps((1, 16, 24, 24), weight=weight)
     plain, rounded = write(s, steps, tables, decide=0.0)
     fewer, chosen = write(s, steps, tables, decide=1.0)
@@ -79,11 +78,39 @@ def test_deciding_costs_fewer_bytes_and_moves_symbols_by_one(tables):
 @pytest.mark.parametrize("mean", [0.0, 1e5, -1e5, 1e30, -torch.inf])
 def test_means_of_any_size_select_a_table(mean, tables):
     shape = (1, 4, 2, 2)
-    select = Selection.of(torch.ones(shape[1:], dtype=torch.bool))
-    steps = [Distribution(torch.full(shape, mean).double(), torch.zeros(shape), select)]
+    steps = [Distribution(torch.full(shape, mean).double(), torch.zeros(shape))]
     s = torch.full(shape, max(-MEAN_LIMIT, min(MEAN_LIMIT, mean))).double() + 3
     payloads, written = write(s, steps, tables)
     assert torch.equal(read(payloads, steps, tables)[0], written[0])
+
+
+def test_what_goes_without_saying_is_not_written(tables):
+    shape = (1, 4, 6, 6)
+    mean = torch.full(shape, 7.1).double()
+    steps = [Distribution(mean, torch.full(shape, -5.0))]
+    payloads, written = write(torch.full(shape, 3.0), steps, tables)
+    assert payloads == [b""]
+    assert (written[0] == 7).all()
+    assert torch.equal(read(payloads, steps, tables)[0], written[0])
+
+
+def test_a_distribution_that_does_not_bind_leaves_symbols_alone(tables):
+    shape = (1, 4, 6, 6)
+    mean = torch.full(shape, 7.1).double()
+    steps = [Distribution(mean, torch.full(shape, -5.0), is_binding=False)]
+    payloads, written = write(torch.full(shape, 3.0), steps, tables)
+    assert (written[0] == 3).all()
+    assert torch.equal(read(payloads, steps, tables)[0], written[0])
+
+
+def test_a_rehearsal_chooses_what_is_written(tables):
+    s, steps = random_steps((1, 16, 24, 24), weight=torch.full((1, 16, 24, 24), 0.2))
+    channel = Write([SymbolWriter()], tables)
+    for distribution in steps:
+        rehearsed = channel.rehearsal().carry(s, distribution)
+        assert torch.equal(rehearsed, channel.carry(s, distribution))
+    with pytest.raises(TypeError):
+        Read([], tables).rehearsal()
 
 
 def test_outliers_are_carried(tables):
@@ -97,7 +124,7 @@ def test_symbols_left_over_are_noticed(tables):
     s, steps = random_steps((1, 8, 8, 8))
     payloads, _ = write(s, steps, tables)
     with pytest.raises(BitstreamError):
-        read(payloads, steps[:2], tables)
+        read(payloads, steps[:1], tables)
 
 
 def test_writing_needs_a_latent(tables):

@@ -6,16 +6,12 @@ import torch
 from kinema.errors import ConfigError
 from kinema.nn.exact import HIGH, LOW
 from kinema.parts.priors import (
-    ORDER,
     HyperPrior,
     PriorConfig,
     SpatialPrior,
-    everything,
-    step_selections,
 )
 
-CONFIG = PriorConfig(latent_channels=10, hyper_channels=6, prior_channels=8)
-CPU = torch.device("cpu")
+CONFIG = PriorConfig(latent_channels=12, hyper_channels=6, prior_channels=8)
 CRF = torch.tensor([20.0, 41.5])
 
 
@@ -28,36 +24,10 @@ def stirred(module):
     return module
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 7), (8, 4)])
-@pytest.mark.parametrize("channels", [4, 10])
-def test_four_steps_code_everything_once(channels, size):
-    selections = step_selections(channels, size, CPU)
-    assert len(selections) == len(ORDER)
-    total = sum(select.mask.int() for select in selections)
-    assert total.shape == (channels, *size)
-    assert (total == 1).all()
-
-
-def test_every_place_of_a_cell_is_coded_in_every_step():
-    for select in step_selections(4, (2, 2), CPU):
-        assert (select.mask.sum(0) == 1).all()
-        assert (select.mask.sum((1, 2)) == 1).all()
-
-
-def test_selections_made_while_decoding_serve_training():
-    step_selections.cache_clear()
-    everything.cache_clear()
-    with torch.inference_mode():
-        selections = [*step_selections(4, (4, 6), CPU), everything(torch.Size((4, 4, 6)), CPU)]
-    x = torch.ones(1, 4, 4, 6, requires_grad=True)
-    for select in selections:
-        (x * select.mask).sum().backward()
-
-
 def test_hyper_latent_is_a_quarter_of_the_latent_rounded_up():
     hyper = HyperPrior(CONFIG)
     for size, expected in (((4, 8), (1, 2)), ((5, 7), (2, 2)), ((1, 1), (1, 1))):
-        assert hyper.analysis(torch.zeros(1, 10, *size)).shape == (1, 6, *expected)
+        assert hyper.analysis(torch.zeros(1, 12, *size)).shape == (1, 6, *expected)
 
 
 def test_hyper_latent_is_distributed_alike_at_every_place():
@@ -66,7 +36,7 @@ def test_hyper_latent_is_distributed_alike_at_every_place():
     assert distribution.mean.shape == distribution.log_scale.shape == (2, 6, 3, 2)
     assert (distribution.mean.std((2, 3)) == 0).all()
     assert not torch.equal(distribution.mean[0], distribution.mean[1])
-    assert distribution.select.mask.all()
+    assert distribution.inside is None
 
 
 def test_features_of_the_hyper_prior_are_whole_numbers_once_frozen(freeze):
@@ -86,26 +56,32 @@ def test_quality_reaches_features_and_distributions():
     assert not torch.equal(features[0], features[1])
 
 
-def test_distributions_are_shaped_like_the_latent_and_first_know_features_only(freeze):
+def test_distributions_are_shaped_like_what_a_step_codes(freeze):
     prior = freeze(stirred(SpatialPrior(CONFIG)))
     features = torch.randint(-500, 500, (2, 8, 5, 7)).float()
-    known = torch.randint(-90, 90, (2, 10, 5, 7)).float()
+    known = torch.randint(-90, 90, (2, 12, 5, 7)).float()
     for index in range(4):
         mean, log_scale = prior.predict(index, features, known if index else None, CRF)
-        assert mean.shape == log_scale.shape == (2, 10, 5, 7)
+        assert mean.shape == log_scale.shape == (2, 12, 3, 4)
         assert torch.equal(mean, mean.round())
         assert torch.equal(log_scale * 64, (log_scale * 64).round())
 
 
-def test_place_in_the_cell_matters_after_the_first_step(freeze):
+def test_place_in_the_cell_matters(freeze):
     prior = freeze(stirred(SpatialPrior(CONFIG)))
-    features, known = torch.full((2, 8, 4, 4), 100.0), torch.zeros(2, 10, 4, 4)
-    first, _ = prior.predict(0, features, None, CRF)
-    assert (first == first[..., :1, :1]).all()
-    for index in (1, 2, 3):
-        mean, _ = prior.predict(index, features, known, CRF)
-        inner = mean[..., 1:3, 1:3].flatten(2)  # clear of the border
-        assert len(inner[0].unique(dim=1).T) > 1
+    features, known = torch.full((2, 8, 8, 8), 100.0), torch.zeros(2, 12, 8, 8)
+    alike = []
+    for index in range(4):
+        mean, _ = prior.predict(index, features, known if index else None, CRF)
+        inner = mean[..., 1:3, 1:3]  # clear of the border
+        assert torch.equal(inner, inner[..., :1, :1].expand_as(inner))
+        alike.append(inner[..., 0, 0])
+    assert len({tuple(row.flatten().tolist()) for row in alike}) == 4
+
+
+def test_channels_without_quarters_are_refused():
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        SpatialPrior(PriorConfig(latent_channels=10, hyper_channels=6, prior_channels=8))
 
 
 def test_frozen_prior_equals_the_fake_one(freeze):
@@ -114,7 +90,7 @@ def test_frozen_prior_equals_the_fake_one(freeze):
     prior = stirred(SpatialPrior(CONFIG))
     exact = freeze(prior)
     set_arithmetic(prior, Arithmetic.FAKE)
-    features, known = torch.full((2, 8, 4, 4), 100.0), torch.full((2, 10, 4, 4), 9.0)
+    features, known = torch.full((2, 8, 4, 4), 100.0), torch.full((2, 12, 4, 4), 9.0)
     knots = torch.tensor([0.0, 63.0])  # between them, tables are rounded in other places
     for index in range(4):
         arguments = (index, features, known if index else None, knots)

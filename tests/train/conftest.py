@@ -9,7 +9,8 @@ import pytest
 from kinema.models.intra import IntraCodec
 from kinema.nn.exact import Arithmetic
 from kinema.train.loop import TrainConfig, Trainer
-from kinema.train.objectives import RECIPES, Recipe, intra_objective
+from kinema.train.objectives import intra_objective
+from kinema.train.recipes import RECIPES, Recipe
 from kinema.train.stages import Stage
 
 TINY_STAGES = (

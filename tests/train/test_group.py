@@ -18,7 +18,8 @@ from kinema.models.intra import IntraCodec, IntraConfig
 from kinema.parts.priors import PriorConfig
 from kinema.parts.transforms import TransformConfig
 from kinema.train.loop import TrainConfig, Trainer
-from kinema.train.objectives import RECIPES, Recipe, intra_objective
+from kinema.train.objectives import intra_objective
+from kinema.train.recipes import RECIPES, Recipe
 from kinema.train.stages import Stage
 
 torch.set_num_threads(1)

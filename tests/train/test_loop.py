@@ -111,6 +111,20 @@ def test_finished_run_has_nothing_left_to_do(trainer):
     assert_same(before["model"], content_of(again.path)["model"])
 
 
+def test_batches_can_be_larger(trainer, tiny_recipe):
+    sizes = []
+
+    def objective(model, batch, stage):
+        sizes.append(len(batch.y))
+        return intra_objective(model, batch, stage)
+
+    tiny_recipe(objective=objective)
+    trainer(batch=3).run()
+    assert sizes == [6] * 4 + [3] * 2
+    with pytest.raises(ConfigError, match="batch factor 0"):
+        trainer("other", batch=0)
+
+
 def test_stages_can_be_scaled(trainer):
     run, steps = trainer(scale=0.5), []
     original = run._step
@@ -140,7 +154,7 @@ def test_frozen_prefixes_stay_and_thaw(trainer, tiny_recipe):
     run.run()
     after = run.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {"latent.steps.knots", "analysis.leave.weight"} <= moved
+    assert {"latent.steps.table.knots", "analysis.leave.weight"} <= moved
     assert not [name for name in moved if name.startswith(frozen)]
     trainer(resume=True).run()
     final = content_of(run.path)["model"]
@@ -160,7 +174,8 @@ def test_step_that_is_not_finite_is_skipped(trainer, tiny_recipe):
     run = trainer()
     assert run.run().skipped == 1
     assert_same(calls[2], calls[3])
-    assert not torch.equal(calls[1]["latent.steps.knots"], calls[2]["latent.steps.knots"])
+    knots = [call["latent.steps.table.knots"] for call in calls]
+    assert not torch.equal(knots[1], knots[2])
     assert all(p.isfinite().all() for p in run.model.parameters())
     assert all(value.isfinite().all() for value in run.ema.values.values())
 

@@ -7,7 +7,8 @@ import torch
 from kinema.models.intra import IntraCodec
 from kinema.parts.channels import Estimate
 from kinema.train.data import CropSampler
-from kinema.train.objectives import RECIPES, intra_objective, start_intra
+from kinema.train.objectives import intra_objective, start_intra
+from kinema.train.recipes import RECIPES
 from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import Stage
 

@@ -5,18 +5,21 @@ from typing import Protocol
 
 import torch
 
-from kinema.bitstream.headers import FrameHeader, FrameType
+from kinema.bitstream.headers import FrameHeader
+from kinema.codec.memories import Memories
 from kinema.codec.pictures import latent_size, picture_hash, to_planes
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
+from kinema.codec.structure import widest
 from kinema.entropy.symbols import SymbolReader
-from kinema.errors import BitstreamError, ChecksumError
+from kinema.errors import ChecksumError
+from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Read
 from kinema.parts.quality import CRF_UNITS
 from kinema.video.frame import Frame
 
 
-class CodedFrame(Protocol):
+class CodedPacket(Protocol):
     """What decoding needs of a packet, from a file or straight from an encoder."""
 
     @property
@@ -29,7 +32,11 @@ class CodedFrame(Protocol):
 
 
 class Decoder:
-    """Decodes packets of one sequence."""
+    """Decodes packets of one sequence, in coding order.
+
+    A packet that is lost or damaged costs its frame and those that refer to it, directly or not;
+    from the next intra frame on all is well again.
+    """
 
     def __init__(
         self,
@@ -37,6 +44,7 @@ class Decoder:
         width: int,
         height: int,
         *,
+        structure: str | None = None,
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
@@ -46,39 +54,68 @@ class Decoder:
             model: the one that the sequence header names.
             width: of the pictures.
             height: of the pictures.
+            structure: of the sequence; None accepts whatever the model can do. Told all-intra, a
+                decoder takes several pictures at once.
             threads: of the processor; None leaves torch's setting.
             device: "cpu" or "cuda"; the pictures are the same.
 
         Raises:
-            ConfigError, NumericProfileError: as `prepare`.
+            ConfigError, NumericProfileError: as `widest` and `prepare`.
         """
+        self._structure = widest(model.structures if structure is None else (structure,))
         self._device = prepare(threads, device)
         self._network = network_on(model, self._device)
         self._tables = model.frozen.tables
         self._width, self._height = width, height
+        self._memories = Memories()
 
-    def decode(self, packet: CodedFrame) -> Frame:
+    def reset(self) -> None:
+        """Forget all frames; the next one must be an intra frame."""
+        self._memories = Memories()
+
+    def decode(self, packet: CodedPacket) -> Frame:
         """Decode one picture.
 
         Raises:
-            BitstreamError: the payload is not one of this model.
+            BitstreamError: the payload is not one of this model, or its structure knows no such
+                frame.
+            MissingReferenceError: the frame refers to one that was not decoded.
             ChecksumError: the picture is not the one that the encoder saw.
         """
         return self.decode_batch([packet])[0]
 
-    def decode_batch(self, packets: Sequence[CodedFrame]) -> list[Frame]:
-        """Decode intra pictures at once; errors as `decode`, for all of them if for one."""
+    def decode_batch(self, packets: Sequence[CodedPacket]) -> list[Frame]:
+        """Decode pictures: at once in all-intra, else one after the other.
+
+        Errors as `decode`, for all of them if for one; the decoder is then as before.
+        """
         if not packets:
             return []
         for packet in packets:
-            _check_intra(packet.header)
+            self._structure.check(packet.header)
+        lifetime = self._structure.lifetime
+        frames: list[Frame] = []
+        memories = self._memories
+        for group in [[packet] for packet in packets] if lifetime else [packets]:
+            header = group[0].header
+            references = memories.references(header.display_index, header.references)
+            decoded, memory = self._decode(group, references)
+            memories = memories.after(header.display_index, memory, lifetime)
+            frames += decoded
+        self._memories = memories
+        return frames
+
+    def _decode(
+        self, packets: Sequence[CodedPacket], references: tuple[Reference, ...]
+    ) -> tuple[list[Frame], object]:
+        """Decode at once; also give what the network wants to remember."""
         units = [packet.header.quality for packet in packets]
         with exact_arithmetic():
             readers = [SymbolReader(packet.payload) for packet in packets]
             qualities = torch.tensor(units, device=self._device) / CRF_UNITS
             size = latent_size(self._width, self._height)
             channel = Read(readers, self._tables)
-            coded = self._network.code_frame(None, qualities, size, channel)
+            coded = self._network.code_frame(None, qualities, size, channel, references)
             for reader in readers:
                 reader.finish()
             pictures = to_planes(coded.x_hat, self._width, self._height)
@@ -88,11 +125,4 @@ class Decoder:
             if header.picture_hash not in (None, picture_hash(planes)):
                 raise ChecksumError("decoded picture differs from the encoder's")
             frames.append(Frame(*planes, header.pts, header.duration))
-        return frames
-
-
-def _check_intra(header: FrameHeader) -> None:
-    if header.frame_type != FrameType.I:
-        raise BitstreamError(
-            f"{header.frame_type.name} frame, which refers to others; this model codes intra only"
-        )
+        return frames, coded.memory

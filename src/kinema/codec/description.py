@@ -4,9 +4,10 @@ from pathlib import Path
 
 from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.framing import PacketType, seal_packet
-from kinema.bitstream.headers import SequenceHeader
+from kinema.bitstream.headers import FrameType, SequenceHeader
 from kinema.bitstream.limits import DEFAULT_LIMITS
 from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket, pack_audio
+from kinema.codec.structure import structure_name
 from kinema.errors import WeightsMismatchError
 from kinema.models.registry import model_name
 
@@ -22,12 +23,13 @@ def describe(source: Path) -> dict[str, object]:
     """
     with ContainerReader(source) as reader:
         header = reader.header
-        frames, audio_bytes, damaged = 0, 0, 0
+        frames, intra_frames, audio_bytes, damaged = 0, 0, 0, 0
         qualities: list[int] = []
         duration = 0
         for packet in reader.packets():
             if isinstance(packet, FramePacket):
                 frames += 1
+                intra_frames += packet.header.frame_type == FrameType.I
                 qualities.append(packet.header.quality)
                 duration += packet.header.duration
             elif isinstance(packet, AudioPacketData):
@@ -41,8 +43,10 @@ def describe(source: Path) -> dict[str, object]:
             **_picture_facts(header),
             "model": _model(header),
             "weights": header.weights_fingerprint.hex(),
-            "structure": header.structure.name.lower().replace("_", "-"),
+            "structure": structure_name(header.structure),
+            "intra_period": header.intra_period,
             "frames": frames,
+            "intra_frames": intra_frames,
             "seconds": round(seconds, 3),
             "crf": _range(qualities),
             "size_bytes": reader.size_bytes,

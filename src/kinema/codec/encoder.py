@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from kinema.bitstream.headers import FrameHeader, FrameType
+from kinema.bitstream.headers import FrameHeader
+from kinema.codec.memories import Memories
 from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, to_tensor
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
+from kinema.codec.structure import FramePlan, SequencePlan, make_plan
 from kinema.entropy.symbols import SymbolWriter
 from kinema.errors import ShapeError
+from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
 from kinema.parts.quality import CRF_UNITS, crf_to_units
@@ -27,38 +30,69 @@ class CodedPicture:
     frame: Frame
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What coding some pictures at once gave."""
+
+    payloads: list[bytes]
+    pictures: list[Planes]
+    memory: object  # of the network; of use for a single picture only
+
+
 class Encoder:
-    """Codes frames of one size, in display order."""
+    """Codes frames of one size, in display order.
+
+    Attributes:
+        model: whose networks code.
+        plan: which frames are intra, and what the others refer to.
+    """
 
     def __init__(
-        self, model: LoadedModel, *, threads: int | None = None, device: str = "cpu"
+        self,
+        model: LoadedModel,
+        *,
+        structure: str | None = None,
+        intra_period: int | None = None,
+        refresh: int = 0,
+        threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         """Get ready.
 
         Args:
             model: from `load_model`.
+            structure: "all-intra" or "low-delay"; None for the model's first.
+            intra_period: frames from one intra frame to the next; -1: only the first is intra;
+                None for the usual one: 1 in all-intra, else 32.
+            refresh: an additional intra frame every so many frames; 0: none.
             threads: of the processor; None leaves torch's setting.
             device: "cpu" or "cuda"; the coded bytes may differ, the decoded picture of given bytes
                 never does.
 
         Raises:
-            ConfigError, NumericProfileError: as `prepare`.
+            ConfigError, NumericProfileError: as `make_plan` and `prepare`.
         """
+        self.model = model
+        self.plan: SequencePlan = make_plan(model.structures, structure, intra_period, refresh)
         self._device = prepare(threads, device)
         self._network = network_on(model, self._device)
-        self._tables = model.frozen.tables
         self._num_coded = 0
+        self._memories = Memories()
+        self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
 
         Raises:
             ConfigError: the quality is out of range.
+            ShapeError: the frame refers to one of another size.
         """
         return self.encode_batch([frame], crf=crf)[0]
 
     def encode_batch(self, frames: Sequence[Frame], *, crf: float) -> list[CodedPicture]:
-        """Code the next frames, all of one size; errors as `encode`.
+        """Code the next frames: at once in all-intra, else one after the other.
+
+        Errors as `encode`; the encoder is then as before.
 
         Raises:
             ShapeError: they are not of one size.
@@ -66,30 +100,57 @@ class Encoder:
         units = crf_to_units(crf)
         if not frames:
             return []
-        height, width = frames[0].y.shape
+        self._check_shapes(frames)
+        lifetime = self.plan.structure.lifetime
+        coded: list[CodedPicture] = []
+        memories = self._memories
+        for group in [[frame] for frame in frames] if lifetime else [frames]:
+            first = self._num_coded + len(coded)
+            plans = [self.plan.frame(first + i) for i in range(len(group))]
+            references = memories.references(plans[0].display_index, plans[0].references)
+            result = self._code(group, units, references)
+            memories = memories.after(plans[0].display_index, result.memory, lifetime)
+            coded += [
+                _coded_picture(*parts, units)
+                for parts in zip(plans, group, result.pictures, result.payloads, strict=True)
+            ]
+        self._num_coded += len(coded)
+        self._memories, self._shape = memories, frames[0].y.shape
+        return coded
+
+    def _check_shapes(self, frames: Sequence[Frame]) -> None:
+        shape = frames[0].y.shape
         for frame in frames:
-            if frame.y.shape != (height, width):
-                raise ShapeError(f"frames of {frame.y.shape} and {(height, width)} in one batch")
+            if frame.y.shape != shape:
+                raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
+        if self._shape != shape and self.plan.frame(self._num_coded).references:
+            raise ShapeError(f"frame of {shape} refers to one of {self._shape}")
+
+    def _code(
+        self, frames: Sequence[Frame], units: int, references: tuple[Reference, ...]
+    ) -> _Group:
+        height, width = frames[0].y.shape
         writers = [SymbolWriter() for _ in frames]
         qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
         with exact_arithmetic():
             x = to_tensor(frames, self._device)
-            channel = Write(writers, self._tables, decide=DECIDE)
-            coded = self._network.code_frame(x, qualities, latent_size(width, height), channel)
+            channel = Write(writers, self.model.frozen.tables, decide=DECIDE)
+            size = latent_size(width, height)
+            coded = self._network.code_frame(x, qualities, size, channel, references)
             pictures = to_planes(coded.x_hat, width, height)
-        return [
-            self._packet(frame, planes, units, writer.finish())
-            for frame, planes, writer in zip(frames, pictures, writers, strict=True)
-        ]
+        return _Group([writer.finish() for writer in writers], pictures, coded.memory)
 
-    def _packet(self, frame: Frame, planes: Planes, units: int, payload: bytes) -> CodedPicture:
-        header = FrameHeader(
-            frame_type=FrameType.I,
-            display_index=self._num_coded,
-            pts=frame.pts,
-            duration=frame.duration,
-            quality=units,
-            picture_hash=picture_hash(planes),
-        )
-        self._num_coded += 1
-        return CodedPicture(header, payload, Frame(*planes, frame.pts, frame.duration))
+
+def _coded_picture(
+    plan: FramePlan, frame: Frame, planes: Planes, payload: bytes, units: int
+) -> CodedPicture:
+    header = FrameHeader(
+        frame_type=plan.frame_type,
+        display_index=plan.display_index,
+        pts=frame.pts,
+        duration=frame.duration,
+        quality=units,
+        references=plan.references,
+        picture_hash=picture_hash(planes),
+    )
+    return CodedPicture(header, payload, Frame(*planes, frame.pts, frame.duration))

@@ -13,6 +13,7 @@ from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
 from kinema.codec.overlap import ahead
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
+from kinema.codec.structure import make_plan
 from kinema.errors import ConfigError, VideoError
 from kinema.models.registry import DEFAULT_MODEL, MODELS, LoadedModel, load_model
 from kinema.parts.quality import crf_to_units
@@ -30,8 +31,9 @@ class EncodeSettings:
 
     crf: float = DEFAULT_CRF  # quality, 0 (best) to 63
     model: str | LoadedModel = DEFAULT_MODEL  # a name, or what `load_model` gave
-    structure: str = "all-intra"
-    intra_period: int = 1  # frames from one intra frame to the next; all-intra knows 1 only
+    structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
+    intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
+    refresh: int = 0  # an additional intra frame every so many frames; 0: none
     start_s: float = 0.0  # where to begin, in seconds
     num_frames: int | None = None  # None: to the end
     with_audio: bool = True
@@ -47,21 +49,25 @@ class EncodeSettings:
         """
         crf_to_units(self.crf)
         check_range(self.start_s, self.num_frames)
-        name = self.model if isinstance(self.model, str) else self.model.name
-        if isinstance(self.model, str) and name not in MODELS:
-            raise ConfigError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
-        structures = MODELS[name].structures if name in MODELS else ("all-intra",)
-        if self.structure not in structures:
-            raise ConfigError(
-                f"model {name} cannot do structure {self.structure!r}; "
-                f"it can do {', '.join(structures)}"
-            )
-        if self.structure == "all-intra" and self.intra_period != 1:
-            raise ConfigError(f"intra period {self.intra_period}: all-intra has 1 only")
+        if isinstance(self.model, str) and self.model not in MODELS:
+            raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        model = MODELS[self.model] if isinstance(self.model, str) else self.model
+        make_plan(model.structures, self.structure, self.intra_period, self.refresh)
 
     def load_model(self) -> LoadedModel:
         """Give the model, loaded."""
         return load_model(self.model) if isinstance(self.model, str) else self.model
+
+    def open_encoder(self) -> Encoder:
+        """Load the model and get ready to code; errors as `load_model` and `Encoder`."""
+        return Encoder(
+            self.load_model(),
+            structure=self.structure,
+            intra_period=self.intra_period,
+            refresh=self.refresh,
+            threads=self.threads,
+            device=self.device,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +167,7 @@ class _Encoding:
 
     def __init__(self, video: VideoReader, settings: EncodeSettings, source: str) -> None:
         self._video, self._settings, self._source = video, settings, source
-        self._model = settings.load_model()
-        self._encoder = Encoder(self._model, threads=settings.threads, device=settings.device)
+        self._encoder = settings.open_encoder()
         self._shift = Shift(0, video.format.time_base, video.audio_tracks)
         self._sums = [0.0, 0.0, 0.0]
         self._done = 0
@@ -186,9 +191,9 @@ class _Encoding:
 
     def _open(self, target: Path, first: Frame) -> ContainerWriter:
         """Begin the file, given the first frame as it will stand there."""
-        video, settings = self._video, self._settings
-        quality = crf_to_units(settings.crf)
-        header = sequence_header(video.format, video.audio_tracks, self._model, first, quality)
+        video, settings, encoder = self._video, self._settings, self._encoder
+        tracks, quality = video.audio_tracks, crf_to_units(settings.crf)
+        header = sequence_header(video.format, tracks, encoder.model, first, quality, encoder.plan)
         self._span = (first.pts, first.pts)
         return ContainerWriter(target, header, overwrite=settings.overwrite, limits=CODEC_LIMITS)
 

@@ -39,6 +39,10 @@ class Span:
         """Whether a frame belongs to it."""
         return pts >= self.begin_pts and (self.last_pts is None or pts <= self.last_pts)
 
+    def needs_frame(self, pts: int) -> bool:
+        """Whether a frame belongs to it, or comes before it, where others may refer to it."""
+        return self.last_pts is None or pts <= self.last_pts
+
     def has_audio(self, packet: AudioPacketData, header: SequenceHeader) -> bool:
         """Whether some of an audio packet sounds while the frames are shown."""
         time_base = header.audio_tracks[packet.track].time_base

@@ -1,13 +1,15 @@
 """What the video room knows of a file, as the bitstream room stores it, and back."""
 
-from kinema.bitstream.headers import AudioTrackHeader, CodingStructure, SequenceHeader
+from kinema.bitstream.headers import AudioTrackHeader, SequenceHeader
 from kinema.bitstream.limits import Limits
 from kinema.bitstream.packets import AudioPacketData
 from kinema.codec.runtime import EXACT_INTEGERS
+from kinema.codec.structure import STRUCTURES, SequencePlan, make_plan, structure_name
 from kinema.errors import BitstreamError, NumericProfileError, WeightsMismatchError
-from kinema.models.registry import MODELS, LoadedModel
+from kinema.models.registry import LoadedModel
 from kinema.video.frame import AudioPacket, AudioTrack, ColorDescription, Frame, VideoFormat
 
+EVERY_FRAME_INTRA = make_plan(("all-intra",))
 CODEC_LIMITS = Limits(max_samples=1 << 24)  # 16 Mpixel: nets need about 200 bytes per sample
 
 
@@ -17,6 +19,7 @@ def sequence_header(
     model: LoadedModel,
     first: Frame,
     quality: int,
+    plan: SequencePlan = EVERY_FRAME_INTRA,
 ) -> SequenceHeader:
     """Describe a sequence about to be coded; `quality` in units of 1/256 crf."""
     color = video.color
@@ -35,8 +38,8 @@ def sequence_header(
         model_number=model.number,
         weights_fingerprint=model.fingerprint,
         numeric_profile=EXACT_INTEGERS,
-        structure=CodingStructure.ALL_INTRA,
-        intra_period=1,
+        structure=plan.structure.code,
+        intra_period=plan.intra_period,
         start_pts=first.pts,
         usual_duration=first.duration,
         usual_quality=quality,
@@ -135,12 +138,7 @@ def check_decodable(header: SequenceHeader, model: LoadedModel) -> None:
             f"{header.model_number}; at hand are {model.fingerprint.hex()} of model "
             f"{model.number} ({model.name})"
         )
-    known = {name for m in MODELS.values() if m.number == model.number for name in m.structures}
-    structure = structure_name(header)
-    if structure not in known:
-        raise BitstreamError(f"structure {structure}; model {model.name} can do {', '.join(known)}")
-
-
-def structure_name(header: SequenceHeader) -> str:
-    """Name the coding structure as the command line does."""
-    return header.structure.name.lower().replace("_", "-")
+    name = structure_name(header.structure)
+    if name not in model.structures or name not in STRUCTURES:
+        known = ", ".join(model.structures)
+        raise BitstreamError(f"structure {name}; model {model.name} can do {known}")

@@ -3,21 +3,33 @@
 from collections.abc import Sequence
 
 from kinema.bitstream.packets import DamagedPacket, FramePacket
+from kinema.errors import MissingReferenceError
 
 
 class LossLog:
-    """Watches the packets of an all-intra sequence go by and names the frames that are missing."""
+    """Watches the packets of a sequence in display order go by; names the frames that are missing.
+
+    A frame may also be lost because it refers to one that is. All that fall with one frame,
+    directly or not, have one line together.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[str, None] = {}  # in order, each once
+        self._lines: dict[str | int, None] = {}  # in order, each once; a number stands for a chain
+        self._roots: dict[int, int] = {}  # lost frames that refer to others: whose loss began it
         self._next_index: int | None = None  # the display index that should come next
         self._last_pts: int | None = None
         self._unnamed: list[str] = []  # damage of which nobody knows yet what it held
 
     @property
     def lines(self) -> list[str]:
-        """One line per damaged place so far: what was lost, and why."""
-        return list(self._lines)
+        """One line per damaged place, or frame that others miss, so far: what was lost, and why."""
+        chains: dict[int, list[int]] = {}
+        for index, root in sorted(self._roots.items()):
+            chains.setdefault(root, []).append(index)
+        return [
+            line if isinstance(line, str) else _chain_line(line, chains[line])
+            for line in self._lines
+        ]
 
     def begin(self, first_index: int | None) -> None:
         """Start a pass through the packets.
@@ -57,8 +69,14 @@ class LossLog:
         return True
 
     def cannot_decode(self, packet: FramePacket, error: Exception) -> None:
-        """Take a frame that is not what the encoder wrote."""
-        self._add(f"frame {packet.header.display_index} lost", _at(packet, str(error)))
+        """Take a frame that is not what the encoder wrote, or refers to one that is lost."""
+        index = packet.header.display_index
+        if isinstance(error, MissingReferenceError):
+            if index not in self._roots:
+                self._roots[index] = self._roots.get(error.missing, error.missing)
+                self._lines[self._roots[index]] = None
+        else:
+            self._add(f"frame {index} lost", _at(packet, str(error)))
 
     def end(self) -> None:
         """End a pass: damage at its end may have held any frames."""
@@ -71,6 +89,11 @@ class LossLog:
 
     def _add(self, what: str, reason: str) -> None:
         self._lines[f"{what}: {reason}"] = None
+
+
+def _chain_line(root: int, indices: list[int]) -> str:
+    refer = "it refers" if len(indices) == 1 else "they refer"
+    return f"{_frames(indices)} lost: {refer} to frame {root}, which is lost"
 
 
 def _at(packet: FramePacket, what: str) -> str:

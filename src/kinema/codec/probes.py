@@ -1,10 +1,15 @@
-"""A few frames of a video, coded at several qualities, foretell what the whole of it will cost."""
+"""A few frames of a video, coded at several qualities, foretell what the whole of it will cost.
 
-from dataclasses import dataclass
+Where frames refer to others, they are looked at in short runs, each of which begins with an intra
+frame, and what P frames cost is averaged apart from what I frames cost.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import cache
 
+from kinema.bitstream.headers import FrameType
 from kinema.codec.batches import batch_length, in_batches
-from kinema.codec.encoder import Encoder
 from kinema.codec.encoding import EncodeSettings, open_source
 from kinema.codec.target import Outcome
 from kinema.errors import VideoError
@@ -14,6 +19,7 @@ from kinema.video.quality import psnr_planes
 MAX_PROBES = 24  # frames, spread over the video; while reading, up to twice as many are kept
 PROBE_SAMPLES = 1 << 25  # luma samples that they have together, at most: memory is bounded
 MIN_PROBES = 4
+MAX_RUN = 4  # frames
 FILE_BYTES = 110  # of a file beside its packets, about
 PACKET_BYTES = 16  # of a frame beside its payload, its place in the index included, about
 AUDIO_PACKET_BYTES = 12
@@ -23,7 +29,7 @@ AUDIO_PACKET_BYTES = 12
 class Survey:
     """What one pass through a source tells."""
 
-    frames: list[Frame]  # a few of them
+    frames: list[Frame]  # a few of them, in runs of equal length; the last one may be shorter
     num_frames: int  # of all
     seconds: float
     audio_bytes: int
@@ -38,40 +44,57 @@ class Probes:
         Raises:
             KinemaError: as `encode_file`, of the input.
         """
-        self._survey = survey(source, settings)
-        model = settings.load_model()
-        self._encoder = Encoder(model, threads=settings.threads, device=settings.device)
+        settings = replace(settings, model=settings.load_model())
+        plan = settings.open_encoder().plan
+        run = plan.longest_run(MAX_RUN)
+        self._survey = survey(source, settings, run)
+        places = range(self._survey.num_frames)
+        self._counts = Counter(plan.frame(index).frame_type for index in places)
+        self._settings = replace(settings, intra_period=run)
         self.outcome = cache(self._outcome)  # at a crf
 
     def _outcome(self, crf: float) -> Outcome:
         frames = self._survey.frames
         height, width = frames[0].y.shape
-        size, psnr = 0, 0.0
+        encoder = self._settings.open_encoder()
+        counts: Counter[FrameType] = Counter()
+        sizes, psnrs = dict.fromkeys(FrameType, 0), dict.fromkeys(FrameType, 0.0)
         for group in in_batches(frames, Frame, batch_length(width, height)):
-            for frame, coded in zip(group, self._encoder.encode_batch(group, crf=crf), strict=True):
-                size += len(coded.payload) + PACKET_BYTES
-                psnr += psnr_planes(frame, coded.frame).yuv_611
+            for frame, coded in zip(group, encoder.encode_batch(group, crf=crf), strict=True):
+                kind = coded.header.frame_type
+                counts[kind] += 1
+                sizes[kind] += len(coded.payload) + PACKET_BYTES
+                psnrs[kind] += psnr_planes(frame, coded.frame).yuv_611
+        weights = {kind: self._counts[kind] / count for kind, count in counts.items()}
         return Outcome(
-            video_bytes=FILE_BYTES + size / len(frames) * self._survey.num_frames,
+            video_bytes=FILE_BYTES + sum(sizes[k] * weight for k, weight in weights.items()),
             audio_bytes=self._survey.audio_bytes,
             seconds=self._survey.seconds,
-            psnr_db=psnr / len(frames),
+            psnr_db=sum(psnrs[k] * w for k, w in weights.items()) / self._survey.num_frames,
         )
 
 
-def survey(source: str, settings: EncodeSettings) -> Survey:
-    """Keep every n-th frame; n doubles whenever twice the wanted number has come together."""
-    kept: list[Frame] = []
+def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:
+    """Keep every n-th run of frames; n doubles whenever twice the wanted number has come together.
+
+    Args:
+        source: as `open_source`.
+        settings: what part of it is meant.
+        run: frames of a run.
+    """
+    kept: list[list[Frame]] = []
     stride, count, audio_bytes = 1, 0, 0
     first_pts = end_pts = 0
     with open_source(source, settings, lambda _: None) as video:
-        wanted = num_probes(video.format)
+        wanted = max(1, num_probes(video.format) // run)
         for item in video:
             if not isinstance(item, Frame):
                 audio_bytes += len(item.data) + AUDIO_PACKET_BYTES
                 continue
-            if count % stride == 0:
-                kept.append(item)
+            run_index, place = divmod(count, run)
+            if run_index % stride == 0:
+                kept += [[]] if place == 0 else []
+                kept[-1].append(item)
             if len(kept) >= 2 * wanted:
                 kept, stride = kept[::2], stride * 2
             first_pts = item.pts if not count else first_pts
@@ -82,7 +105,7 @@ def survey(source: str, settings: EncodeSettings) -> Survey:
             seconds = float(count / video.format.frame_rate)
     if not kept:
         raise VideoError(f"{source}: no picture to encode")
-    return Survey(kept, count, seconds, audio_bytes)
+    return Survey([frame for frames in kept for frame in frames], count, seconds, audio_bytes)
 
 
 def num_probes(video: VideoFormat) -> int:

@@ -22,6 +22,7 @@ from kinema.codec.headers import (
     video_format,
 )
 from kinema.codec.losses import LossLog
+from kinema.codec.structure import STRUCTURES, structure_name
 from kinema.errors import BitstreamError, FileError
 from kinema.models.registry import LoadedModel, load_model, model_name
 from kinema.video.frame import AudioPacket, AudioTrack, Frame, VideoFormat
@@ -92,6 +93,7 @@ class KinReader:
             raise
         self.format: VideoFormat = video_format(self.header)
         self.audio_tracks: tuple[AudioTrack, ...] = audio_tracks(self.header)
+        self._structure = STRUCTURES[structure_name(self.header.structure)]
         self._decoder: Decoder | None = None
         self._losses = LossLog()
         self._is_closed = False
@@ -162,18 +164,26 @@ class KinReader:
         return self._items(self.span, with_audio=with_audio)
 
     def _items(self, span: Span | None, *, with_audio: bool) -> Iterator[Frame | AudioPacket]:
-        length = batch_length(self.header.width, self.header.height)
-        packets = iter(()) if span is None else self._packets(span, with_audio=with_audio)
+        if span is None:
+            return
+        size = (self.header.width, self.header.height)
+        length = 1 if self._structure.lifetime else batch_length(*size)
+        if self._decoder is not None:
+            self._decoder.reset()  # an earlier pass may have ended anywhere
+        packets = self._packets(span, with_audio=with_audio)
         for batch in in_batches(packets, FramePacket, length):
             decoded = self._decode([p for p in batch if isinstance(p, FramePacket)])
             for packet in batch:
                 if isinstance(packet, AudioPacketData):
                     yield unpacked_audio(packet)
-                elif packet.offset in decoded:
+                elif packet.offset in decoded and span.has_frame(packet.header.pts):
                     yield decoded[packet.offset]
 
     def _packets(self, span: Span, *, with_audio: bool) -> Iterator[Packet]:
-        """Sound packets of a range, in file order; what is missing is noted."""
+        """Sound packets that a range takes, in file order; what is missing is noted.
+
+        Frames from the intra frame before the range on come too: others may refer to them.
+        """
         begin, first = self._offsets(span)
         self._losses.begin(None if first else 0)
         is_past = False  # beyond the last frame, where audio of the range may still come
@@ -183,7 +193,7 @@ class KinReader:
                 if span.is_far_past(pts, self.header):
                     break
                 is_due = not is_past and packet.offset >= first
-                if is_due and self._losses.is_in_order(packet) and span.has_frame(pts):
+                if is_due and self._losses.is_in_order(packet) and span.needs_frame(pts):
                     yield packet
                 is_past = is_past or span.is_past(pts)
             elif isinstance(packet, AudioPacketData):
@@ -215,7 +225,11 @@ class KinReader:
             settings = self._settings
             size = (self.header.width, self.header.height)
             self._decoder = Decoder(
-                self._model, *size, threads=settings.threads, device=settings.device
+                self._model,
+                *size,
+                structure=self._structure.name,
+                threads=settings.threads,
+                device=settings.device,
             )
         try:
             frames = self._decoder.decode_batch(packets)

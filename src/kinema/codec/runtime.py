@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from kinema.errors import ConfigError, NumericProfileError
-from kinema.models.intra import IntraCodec
+from kinema.models.frames import VideoModel
 from kinema.models.registry import LoadedModel
 
 EXACT_INTEGERS = 1  # numeric profile 1 of docs/BITSTREAM.md
@@ -62,15 +62,15 @@ def _no_autocast() -> Iterator[None]:
         yield
 
 
-def network_on(model: LoadedModel, device: torch.device) -> IntraCodec:
+def network_on(model: LoadedModel, device: torch.device) -> VideoModel:
     """Give the model's network on a device; a copy where the model's own is on another.
 
     Raises:
-        ConfigError: the model is of a kind that this room cannot run.
+        ConfigError: the network codes no frames.
     """
     network = model.frozen.network
-    if not isinstance(network, IntraCodec):
-        raise ConfigError(f"found a {type(network).__name__}, expected an intra codec")
+    if not isinstance(network, VideoModel):
+        raise ConfigError(f"found a {type(network).__name__}, expected a network that codes frames")
     if next(network.parameters()).device != device:
         network = copy.deepcopy(network)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stubs lack this pair

@@ -10,6 +10,8 @@ PSNR_TOLERANCE_DB = 0.05
 CRF_PER_NAT = 13.0  # crf steps that change the size by a factor of e, about
 CRF_PER_DB = 2.6  # crf steps that change PSNR by 1 dB, about
 
+FACTORS = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "G": 1e9}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -94,3 +96,19 @@ class Target:
             f"target {self.describe()} cannot be reached: crf 0 to 63 span "
             f"{self.describe(low)} to {self.describe(high)}"
         )
+
+
+def parse_amount(text: str, name: str) -> float:
+    """Read a number with an optional k, M or G.
+
+    Raises:
+        ConfigError: it is none, or below 0.
+    """
+    factor = FACTORS.get(text[-1:], 1.0)
+    try:
+        value = float(text[:-1] if factor != 1.0 else text) * factor
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{name} {text!r} is not a number such as 300k or 2.5M")
+    return value

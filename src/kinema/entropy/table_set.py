@@ -19,6 +19,7 @@ from kinema.errors import ShapeError, WeightsMismatchError
 
 PRECISION = 24  # bits; fixed in constriction's Python interface
 TOTAL = 1 << PRECISION
+SURE_REST = 1 << 8  # left to all other entries of a table whose symbol may go without saying
 MAX_TABLES = 1 << 12  # distinct tables, so that table and position fit one sort key
 MAX_TABLE_INDICES = 1 << 16
 MAX_ENTRIES = 1 << 22  # frequencies of all tables together
@@ -81,6 +82,20 @@ class TableSet:
     def costs(self) -> NDArray[np.float32]:
         """Price in bits of each entry of `frequencies`."""
         return (PRECISION - np.log2(self.frequencies)).astype(np.float32)
+
+    @cached_property
+    def is_sure(self) -> NDArray[np.bool_]:
+        """Whether one symbol of a table index has all but SURE_REST, (number of indices,)."""
+        rows = np.split(self.frequencies, self.offsets[1:])
+        sure = [row[:-1].max() >= TOTAL - SURE_REST for row in rows]
+        return np.array(sure)[self.lookup]
+
+    @cached_property
+    def likeliest(self) -> NDArray[np.int32]:
+        """The likeliest symbol of each table index, (number of indices,)."""
+        rows = np.split(self.frequencies, self.offsets[1:])
+        place = np.array([row[:-1].argmax() for row in rows], np.int32)
+        return (self.first_symbols + place)[self.lookup]
 
     def tables_of(self, table_index: Integers) -> NDArray[np.int32]:
         """Look up the tables of table indices, any shape.

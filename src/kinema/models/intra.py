@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import ConfigError
+from kinema.models.frames import CodedFrame, Reference
 from kinema.parts.channels import Channel
-from kinema.parts.latent_codec import LatentCodec
+from kinema.parts.latent_codec import LatentCodec, LatentInput
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
 from kinema.parts.priors import KNOTS, PriorConfig
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
 
+FIRST_SHARE, LAST_CRF = 0.7, 40.0  # of the error left by the nets: from crf 0 on, falling to 0
 STRIDE = 16  # pictures are padded to multiples of this
 SPREAD = 256.0  # standard deviation that each latent channel starts with
 
@@ -37,19 +39,6 @@ class IntraConfig:
         latent, expected = self.transform.latent_channels, self.prior.latent_channels
         if latent != expected:
             raise ConfigError(f"latent channels: {latent} in transforms, {expected} in the prior")
-
-
-@dataclass(frozen=True, slots=True)
-class CodedFrame:
-    """What coding a frame gives: picture and latent as the decoder knows them.
-
-    Attributes:
-        x_hat: (B, 96, H/8, W/8) picture units, neither rounded nor clamped.
-        y_hat: (B, M, H/16, W/16) amplitudes.
-    """
-
-    x_hat: Tensor
-    y_hat: Tensor
 
 
 class IntraCodec(nn.Module):
@@ -76,7 +65,12 @@ class IntraCodec(nn.Module):
         self.synthesis = Synthesis(config.transform)
 
     def code_frame(
-        self, x: Tensor | None, crf: Tensor, size: tuple[int, int], channel: Channel
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        references: tuple[Reference, ...] = (),
     ) -> CodedFrame:
         """Carry a batch of pictures through `channel`.
 
@@ -85,16 +79,33 @@ class IntraCodec(nn.Module):
             crf: (B,) qualities, 0 to 63.
             size: (H/16, W/16).
             channel: where the symbols go to, or come from.
+            references: none; for other systems only.
 
         Returns:
             the pictures as the decoder knows them.
+
+        Raises:
+            ConfigError: there are references.
         """
-        y = weight = None
-        if x is not None:
-            y = self.analysis(x, crf)
-            weight = rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
-        y_hat = self.latent.code(y, crf, size, channel, weight)
+        if references:
+            raise ConfigError(f"{len(references)} references; the intra codec takes none")
+        latent = None if x is None else self.analyse(x, crf, is_final=channel.is_final)
+        y_hat = self.latent.code(latent, crf, size, channel).y_hat
         return CodedFrame(self.synthesis(y_hat, crf), y_hat)
+
+    def analyse(self, x: Tensor, crf: Tensor, *, is_final: bool) -> LatentInput:
+        """g_a, and what errors of the latent cost; encoder only.
+
+        What the two nets do not undo of each other limits high qualities. So, if `is_final`, a
+        share of the error that is left without any quantisation is added to the latent.
+        """
+        y = self.analysis(x, crf)
+        share = (FIRST_SHARE * (1 - crf / LAST_CRF)).clamp(min=0)
+        if is_final and bool((share > 0).any()):
+            left = x - self.synthesis(y, crf)
+            y = y + share[:, None, None, None] * self.analysis.blocks(left)
+        weight = rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
+        return LatentInput(y, weight)
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:
@@ -116,7 +127,7 @@ class IntraCodec(nn.Module):
         self.analysis.linear.copy_(forward)
         self.synthesis.linear.copy_(backward)
         steps = initial_log_steps(latent) + torch.log(whiten).float()
-        self.latent.steps.knots.copy_(steps)
+        self.latent.steps.table.knots.copy_(steps)
         spread = torch.log(values.clamp(min=0.01).sqrt() * whiten).float()
         self.latent.spatial.log_scale.knots.copy_((spread - steps).clamp(min=-2.0) - 0.5)
 

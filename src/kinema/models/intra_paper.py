@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinema.models.intra import CodedFrame
+from kinema.models.frames import CodedFrame
 from kinema.nn.blocks import WsiluBlock, wsilu_blocks
 from kinema.parts.channels import Channel, Distribution
-from kinema.parts.priors import everything, step_selections
+from kinema.parts.quadtree import ORDER, cut, inside, put
 from kinema.parts.quality import QualityTable
 
 NUM_QUALITIES = 64  # rows of every quality table: one per whole crf
@@ -113,7 +113,7 @@ class PaperHyper(nn.Module):
         """Tell what is known of z, of spatial `size`, at the qualities `crf` (B,)."""
         mean = self.mean(crf)[:, :, None, None].expand(-1, -1, *size)
         log_scale = self.log_scale(crf)[:, :, None, None].expand(-1, -1, *size)
-        return Distribution(mean, log_scale, everything(mean.shape[1:], crf.device))
+        return Distribution(mean, log_scale)
 
     def synthesis(self, z_hat: Tensor) -> Tensor:
         """h_s: symbols of z (B, Z, h, w) -> features (B, M, 4h, 4w)."""
@@ -201,14 +201,15 @@ class IntraPaperCodec(nn.Module):
         scaled = None if y is None else y * steps[:, :1]
         reduced, parameters = self.prior.reduce(parameters), parameters[:, 2:]
         known = torch.zeros_like(reduced)
-        selections = step_selections(self.config.latent_channels, size, features.device)
-        for index, select in enumerate(selections):
+        for index in range(len(ORDER)):
             if index:
                 parameters = self.prior.refine(index, known, reduced)
-            log_scale, mean = parameters.chunk(2, 1)
-            s = None if scaled is None else scaled - mean
-            symbols = channel.carry(s, Distribution(torch.zeros_like(mean), log_scale, select))
-            known = known + (symbols.to(mean.dtype) + mean) * select.mask
+            log_scale, mean = (cut(p, index) for p in parameters.chunk(2, 1))
+            s = None if scaled is None else cut(scaled, index) - mean
+            places = inside(self.config.latent_channels, size, index, features.device)
+            distribution = Distribution(torch.zeros_like(mean), log_scale, places)
+            symbols = channel.carry(s, distribution)
+            known = known + put(symbols.to(mean.dtype) + mean, index, size)
         return known * steps[:, 1:]
 
 

@@ -12,7 +12,11 @@ from kinema.models.weights import export_weights
 
 
 def export_run(
-    network: torch.nn.Module, checkpoint: Path, target: Path, facts: dict[str, object]
+    network: torch.nn.Module,
+    checkpoint: Path,
+    target: Path,
+    facts: dict[str, object],
+    base: Path | None = None,
 ) -> str:
     """Export the averaged parameters of a checkpoint.
 
@@ -21,6 +25,8 @@ def export_run(
         checkpoint: the run's `last.pt`.
         target: the `.safetensors` file; a `.json` card is written beside it.
         facts: for the card, beside what the checkpoint knows.
+        base: weights of a system that this one contains, shipped beside these; see
+            `export_weights`.
 
     Returns:
         the fingerprint, as hexadecimal digits.
@@ -36,7 +42,7 @@ def export_run(
                 parameter.copy_(content["ema"][name])
     except (KeyError, RuntimeError) as error:
         raise ConfigError(f"{checkpoint} is of another network: {error}") from error
-    fingerprint = export_weights(network, target).hex()
+    fingerprint = export_weights(network, target, base).hex()
     state = content["state"]
     card = {
         "fingerprint": fingerprint,

@@ -42,17 +42,21 @@ class FrozenModel:
     fingerprint: bytes
 
 
-def export_weights(network: nn.Module, path: Path) -> bytes:
+def export_weights(network: nn.Module, path: Path, base: Path | None = None) -> bytes:
     """Write a network's weights; return their fingerprint.
 
     Args:
         network: trained; its `encoder_only` names the parameters that no decoder needs.
         path: replaced when the new file is complete.
+        base: weights of a system that this one contains; what they hold is not written again, and
+            is taken from there when loading, whatever the network has.
 
     Raises:
+        WeightsMismatchError: the base is missing or damaged.
         ConfigError: a layer's sums could leave the exact range, or a decoder would need a
             parameter that is not on a grid.
     """
+    shared = {} if base is None else _read(base)
     arrays = build_tables().to_arrays()
     tensors = {TABLES + name: torch.from_numpy(array) for name, array in arrays.items()}
     for name, layer in _grid_layers(network):
@@ -65,18 +69,23 @@ def export_weights(network: nn.Module, path: Path) -> bytes:
         tensors[name] = tensor if name.endswith(KEEP_FP32) else tensor.half()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial)
+    save_file({name: t for name, t in tensors.items() if name not in shared}, partial)
     partial.replace(path)
-    return fingerprint(tensors)
+    return fingerprint(tensors | shared)
 
 
-def load_weights(network: nn.Module, path: Path) -> FrozenModel:
+def load_weights(network: nn.Module, path: Path, base: Path | None = None) -> FrozenModel:
     """Load a file of weights into `network`, which runs frozen from now on.
+
+    Args:
+        network: of the architecture that was exported.
+        path: the file.
+        base: weights that the file was exported beside; it holds the rest.
 
     Raises:
         WeightsMismatchError: the file is missing or damaged, or belongs to another network.
     """
-    tensors = _read(path)
+    tensors = _read(path) if base is None else _read(base) | _read(path)
     left = {name: tensor for name, tensor in tensors.items() if not name.startswith(TABLES)}
     try:
         for name, layer in list(_grid_layers(network)):

@@ -102,13 +102,14 @@ class GridConv(GridLayer):
 
     tensor_names = ("weight", "bias", "shift")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a layer's shape, all of it by name
         self,
         in_channels: int,
         out_channels: int,
         activation: Activation = Activation.CLIP,
         *,
         depthwise: bool = False,
+        groups: int = 1,
         positive_input: bool = False,
         gain: float = 1.0,
     ) -> None:
@@ -119,6 +120,8 @@ class GridConv(GridLayer):
             out_channels: channels of the output; equal to `in_channels` if depthwise.
             activation: what follows the sum.
             depthwise: 3x3 per channel with zero padding instead of 1x1 across channels.
+            groups: of a 1x1 convolution: that many, side by side, each for its part of the
+                channels.
             positive_input: the input is never negative (it left a RELU); partial sums then stay
                 between the sums of positive and of negative weights: one more bit for the weights.
             gain: factor on the initial weights; 0 starts the layer as nothing.
@@ -127,8 +130,8 @@ class GridConv(GridLayer):
         self.activation = activation
         self.positive_input = positive_input
         self.depthwise = depthwise
-        kernel, fan_in = (3, 9) if depthwise else (1, in_channels)
-        self.groups = in_channels if depthwise else 1
+        self.groups = in_channels if depthwise else groups
+        kernel, fan_in = (3, 9) if depthwise else (1, in_channels // groups)
         shape = (out_channels, in_channels // self.groups, kernel, kernel)
         self.weight = nn.Parameter(torch.randn(shape) * gain * (1.0 / fan_in) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))

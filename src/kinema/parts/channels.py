@@ -14,76 +14,65 @@ from kinema.parts.gaussian import gaussian_bits
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Elements of a latent that one step codes.
-
-    Attributes:
-        mask: True where an element is coded, (C, h, w).
-        positions: of these elements in the flattened mask, ascending, (N,).
-    """
-
-    mask: Tensor
-    positions: Tensor
-
-    @classmethod
-    def of(cls, mask: Tensor) -> "Selection":
-        """Find the positions of a mask's elements."""
-        return cls(mask, mask.flatten().nonzero().squeeze(1))
-
-
-@dataclass(frozen=True, slots=True)
 class Distribution:
     """What is known of symbols before they are coded.
 
     Attributes:
         mean: in steps, (B, C, h, w).
         log_scale: natural logarithm of the standard deviation in steps, (B, C, h, w).
-        select: the elements that are coded; the rest of `mean` and `log_scale` means nothing.
-        weight: what a squared error of one step costs, in bits, (B, C); the encoder may then
+        inside: the elements that are coded, where not all are: ascending positions in the order
+            of rows, columns, channels, (N,). The rest of `mean` and `log_scale` means nothing.
+        weight: what a squared error of one step costs, in bits, (B, C, h, w); the encoder may then
             choose symbols by rate and distortion instead of rounding.
+        is_binding: a symbol of which the distribution leaves no doubt goes without saying, and the
+            latent has to follow; else it is coded like any other.
     """
 
     mean: Tensor
     log_scale: Tensor
-    select: Selection
+    inside: Tensor | None = None
     weight: Tensor | None = None
+    is_binding: bool = True
 
-    def gather(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Selected elements of (B, C, h, w) tensors: (B, N) each."""
-        return tuple(t.flatten(1).index_select(1, self.select.positions) for t in tensors)
+    def gather(self, values: Tensor) -> Tensor:
+        """Coded elements of (B, C, h, w) values, by rows, columns, channels: (B, N)."""
+        rows = values.permute(0, 2, 3, 1).flatten(1)
+        return rows if self.inside is None else rows.index_select(1, self.inside)
 
-    def scatter(self, selected: Tensor) -> Tensor:
-        """Selected elements (B, N) back into (B, C, h, w), zeros elsewhere."""
-        out = torch.zeros(self.mean.shape, dtype=selected.dtype, device=selected.device)
-        out.flatten(1).index_copy_(1, self.select.positions, selected)
-        return out
-
-    def costs(self) -> Tensor:
-        """Bits that a squared error of one step costs, for the selected elements: (B, N)."""
-        if self.weight is None:
-            raise TypeError("a distribution without weights has no costs")
-        elements = self.mean[0, 0].numel()
-        channel = torch.div(self.select.positions, elements, rounding_mode="floor")
-        return self.weight[:, channel]
+    def scatter(self, coded: Tensor) -> Tensor:
+        """Coded elements (B, N) back into (B, C, h, w), zeros elsewhere."""
+        count, channels, height, width = self.mean.shape
+        if self.inside is not None:
+            rows = coded.new_zeros(count, height * width * channels)
+            coded = rows.index_copy_(1, self.inside, coded)
+        return coded.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class Channel(Protocol):
     """Estimates, writes or reads symbols."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether symbols are those of a coded frame, so that an encoder may take more trouble."""
+
     def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
-        """Carry the selected elements.
+        """Carry the coded elements.
 
         Args:
             s: latent in steps, not rounded, (B, C, h, w); None when decoding.
             distribution: of the symbols.
 
         Returns:
-            symbols as the decoder knows them, (B, C, h, w), zero where not selected.
+            symbols as the decoder knows them, (B, C, h, w), zero where nothing is coded.
         """
         ...
 
+    def rehearsal(self) -> "Channel":
+        """Give a channel that chooses symbols as this one does, and codes nothing."""
+        ...
 
-class _Step(NamedTuple):
+
+class _Carried(NamedTuple):
     """One call of `Estimate.carry`."""
 
     s: Tensor
@@ -109,7 +98,8 @@ class Estimate:
                 distributions then learn from the chosen symbols, the latent from the noise.
         """
         self.noise, self.decide = noise, decide
-        self._steps: list[_Step] = []
+        self.is_final = not noise
+        self._carried: list[_Carried] = []
 
     def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
         """Choose symbols, and remember what they cost.
@@ -119,55 +109,47 @@ class Estimate:
         """
         if s is None:
             raise TypeError("an estimate needs the latent itself")
-        mask = distribution.select.mask
-        if self.decide and distribution.weight is not None:
-            chosen = self._choose(s.detach(), distribution)
-            symbols = s * mask + (chosen - s.detach() * mask)
+        if self._decides(distribution):
+            symbols = s + (self._choose(s.detach(), distribution) - s.detach())
         else:
-            symbols = round_through(s) * mask
-        self._steps.append(_Step(s, symbols, distribution))
+            symbols = round_through(s)
+        if distribution.inside is not None:
+            symbols = distribution.scatter(distribution.gather(symbols))
+        self._carried.append(_Carried(s, symbols, distribution))
         return symbols
 
-    @torch.no_grad()
-    def _choose(self, s: Tensor, distribution: Distribution) -> Tensor:
-        mean, log_scale = distribution.gather(distribution.mean, distribution.log_scale)
-        (selected,) = distribution.gather(s)
-        cost = self.decide * distribution.costs()
-        return distribution.scatter(choose_symbols(selected, mean, log_scale, cost))
+    def rehearsal(self) -> "Estimate":
+        """Give a channel that chooses symbols as this one does; nobody asks for its bits."""
+        return Estimate(noise=False, decide=self.decide)
 
     def bits(self) -> Tensor:
         """Bits of everything carried so far, per picture: (B,); a scalar 0 before anything."""
         total = torch.zeros(())
-        for steps in self._latents():
-            total = total.to(steps[0].s.device) + self._bits_of(steps)
+        for carried in self._carried:
+            gather = carried.distribution.gather
+            bits = self._bits_of(carried)
+            total = total.to(bits.device) + gather(bits).sum(1)
         return total
 
-    def _latents(self) -> list[list[_Step]]:
-        """Gather the steps that carried the same tensor, in the order of first appearance."""
-        latents: dict[int, list[_Step]] = {}
-        for step in self._steps:  # which hold their tensors, so that no id comes twice
-            latents.setdefault(id(step.s), []).append(step)
-        return list(latents.values())
+    def _decides(self, distribution: Distribution) -> bool:
+        return bool(self.decide) and distribution.weight is not None
 
-    def _bits_of(self, steps: list[_Step]) -> Tensor:
-        """Bits of one latent, whose steps have disjoint masks: taken once for all; (B,)."""
-        nothing = torch.zeros(())
-        masks = [d.select.mask for _, _, d in steps]
-        mean = sum((d.mean * d.select.mask for _, _, d in steps), start=nothing)
-        log_scale = sum((d.log_scale * d.select.mask for _, _, d in steps), start=nothing)
-        symbols = sum((symbols for _, symbols, _ in steps), start=nothing)
+    @torch.no_grad()
+    def _choose(self, s: Tensor, distribution: Distribution) -> Tensor:
+        assert distribution.weight is not None
+        cost = self.decide * distribution.weight
+        return choose_symbols(s, distribution.mean, distribution.log_scale, cost)
+
+    def _bits_of(self, carried: _Carried) -> Tensor:
+        s, symbols, distribution = carried
+        mean, log_scale = distribution.mean, distribution.log_scale
         if not self.noise:
-            bits = gaussian_bits(symbols, mean, log_scale)
-        else:
-            noisy = steps[0].s + torch.rand_like(steps[0].s) - 0.5
-            if self.decide and steps[0].distribution.weight is not None:
-                slope = gaussian_bits(noisy, mean.detach(), log_scale.detach())
-                bits = gaussian_bits(symbols.detach(), mean, log_scale) + slope - slope.detach()
-            else:
-                bits = gaussian_bits(noisy, mean, log_scale)
-        if sum(d.select.positions.numel() for _, _, d in steps) < masks[0].numel():
-            bits = bits * torch.stack(masks).any(0)
-        return bits.flatten(1).sum(1)
+            return gaussian_bits(symbols, mean, log_scale)
+        noisy = s + torch.rand_like(s) - 0.5
+        if not self._decides(distribution):
+            return gaussian_bits(noisy, mean, log_scale)
+        slope = gaussian_bits(noisy, mean.detach(), log_scale.detach())
+        return gaussian_bits(symbols.detach(), mean, log_scale) + slope - slope.detach()
 
 
 def choose_symbols(s: Tensor, mean: Tensor, log_scale: Tensor, cost: Tensor) -> Tensor:

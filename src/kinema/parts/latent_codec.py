@@ -3,19 +3,75 @@
 The same lines run in training, encoding and decoding; only the channel differs (Estimate, Write,
 Read). The grid of symbols is round(y / step), free of context.
 
-    y --- hyper_analysis --- z --- [channel] --- hyper_synthesis --- h P@1/16
+    y --- hyper_analysis --- z --- [channel] --- hyper_synthesis --- h P@1/16 --- step map
     y/step --- step 1 --- [channel] --- step 2 --- [channel] --- ... --- symbols
                (mean, scale) from h and all symbols of earlier steps
 """
 
-import torch
+from typing import NamedTuple, Protocol
+
 from torch import Tensor
 
 from kinema.nn.exact import HIGH, LOW, GridLayer
 from kinema.parts.channels import Channel, Distribution
-from kinema.parts.priors import HyperPrior, PriorConfig, SpatialPrior, step_selections
-from kinema.parts.quality import QualityTable
-from kinema.parts.transforms import AMPLITUDE_BITS
+from kinema.parts.experts import QualityExperts
+from kinema.parts.priors import HyperPrior, PriorConfig, SpatialPrior
+from kinema.parts.quadtree import ORDER, by_quarter, cut, inside, put
+
+
+class LatentInput(NamedTuple):
+    """A latent that is to be coded.
+
+    Attributes:
+        y: amplitudes, (B, M, h, w).
+        weight: bits that a squared error of them costs, (B, M), where symbols are to be chosen by
+            rate and distortion; None rounds.
+        z: hyper-latent, where it is known already.
+    """
+
+    y: Tensor
+    weight: Tensor | None = None
+    z: Tensor | None = None
+
+
+class CodedLatent(NamedTuple):
+    """A latent as the decoder knows it.
+
+    Attributes:
+        y_hat: amplitudes, (B, M, h, w).
+        z_hat: symbols of the hyper-latent, (B, Z, ceil(h/4), ceil(w/4)).
+        shares: what each expert has to say about the steps, (B, E, h, w).
+    """
+
+    y_hat: Tensor
+    z_hat: Tensor
+    shares: Tensor
+
+
+class Guide(Protocol):
+    """What tells distributions: the spatial prior, or one that knows more than the frame.
+
+    Attributes:
+        is_binding: of the distributions of the latent; see `Distribution`.
+    """
+
+    @property
+    def is_binding(self) -> bool:
+        """See above."""
+
+    def hyper_distribution(self, usual: Distribution, crf: Tensor) -> Distribution:
+        """Tell what is known of z, given what is known of any frame's."""
+        ...
+
+    def begin(self, features: Tensor) -> Tensor:
+        """Add what else is known to the hyper-prior's features, (B, P, h, w)."""
+        ...
+
+    def predict(
+        self, index: int, features: Tensor, known: Tensor | None, crf: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of a step, as `SpatialPrior.predict`."""
+        ...
 
 
 class LatentCodec(GridLayer):
@@ -30,43 +86,53 @@ class LatentCodec(GridLayer):
         """
         super().__init__()
         self.num_channels = config.latent_channels
-        self.steps = QualityTable(log_steps, log=True, fraction_bits=AMPLITUDE_BITS, num_rows=64)
+        self.steps = QualityExperts(log_steps, config.prior_channels, config.num_experts)
         self.hyper = HyperPrior(config)
         self.spatial = SpatialPrior(config)
 
     def code(
         self,
-        y: Tensor | None,
+        latent: LatentInput | None,
         crf: Tensor,
         size: tuple[int, int],
         channel: Channel,
-        weight: Tensor | None = None,
-    ) -> Tensor:
+        guide: Guide | None = None,
+    ) -> CodedLatent:
         """Carry a latent through `channel`.
 
         Args:
-            y: (B, M, h, w) latent amplitudes, or None when decoding.
+            latent: what to code, or None when decoding.
             crf: (B,) qualities.
             size: (h, w).
             channel: where the symbols go to, or come from.
-            weight: (B, M) bits that a squared latent error costs, for the encoder's decisions.
-
-        Returns:
-            y_hat, (B, M, h, w): amplitudes as the decoder knows them.
+            guide: instead of the spatial prior; whole symbols that come in stay as they are, only
+                their bits change.
         """
-        step = self.steps(crf)[:, :, None, None]
-        s = None if y is None else y / step
-        z = None if s is None else self.hyper.analysis(s)
+        guide = guide or self.spatial
         z_size = tuple(-(-n // 4) for n in size)
-        z_hat = channel.carry(z, self.hyper.distribution(crf, z_size))
+        z = None if latent is None else self._hyper_latent(latent, crf)
+        usual = self.hyper.distribution(crf, z_size)
+        z_hat = channel.carry(z, guide.hyper_distribution(usual, crf))
         features = self.hyper.synthesis(z_hat, crf)[:, :, : size[0], : size[1]]
-        y_hat = torch.zeros((), device=crf.device)
-        cost = None if weight is None else weight * step[:, :, 0, 0].square()
-        selections = step_selections(self.num_channels, size, crf.device)
-        for index, select in enumerate(selections):
-            known = self.on_grid(y_hat).float().clamp(LOW, HIGH) if index else None
-            mean, log_scale = self.spatial.predict(index, features, known, crf)
+        steps, shares = self.steps(features, crf)
+        features = guide.begin(features)
+        y_hat: Tensor | None = None
+        for index in range(len(ORDER)):
+            known = None if y_hat is None else self.on_grid(y_hat).float().clamp(LOW, HIGH)
+            step = cut(steps, index, beyond=1.0)
+            mean, log_scale = guide.predict(index, features, known, crf)
+            places = inside(self.num_channels, size, index, crf.device)
             mean = mean.to(step.dtype) / step  # correctly rounded, so exact once steps are fp64
-            symbols = channel.carry(s, Distribution(mean, log_scale, select, cost))
-            y_hat = y_hat + symbols * step
-        return y_hat
+            weight = None if latent is None else latent.weight
+            cost = None if weight is None else by_quarter(weight)[:, :, None, None] * step.square()
+            distribution = Distribution(mean, log_scale, places, cost, guide.is_binding)
+            s = None if latent is None else cut(latent.y, index) / step
+            coded = put(channel.carry(s, distribution) * step, index, size)
+            y_hat = coded if y_hat is None else y_hat + coded
+        assert y_hat is not None
+        return CodedLatent(y_hat, z_hat, shares)
+
+    def _hyper_latent(self, latent: LatentInput, crf: Tensor) -> Tensor:
+        if latent.z is not None:
+            return latent.z
+        return self.hyper.analysis(latent.y / self.steps.base(crf)[:, :, None, None])

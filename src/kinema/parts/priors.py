@@ -8,7 +8,6 @@ section 3.3. Deviation: hyper-latents are Gaussian with a mean and scale per cha
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -25,17 +24,17 @@ from kinema.nn.exact import (
     add_clipped,
     whole_tensor,
 )
-from kinema.parts.channels import Distribution, Selection
+from kinema.parts.channels import Distribution
+from kinema.parts.quadtree import (
+    NUM_QUARTERS,
+    ORDER,
+    by_quarter,
+    check_channels,
+    cut_all_channels,
+)
 from kinema.parts.quality import QualityTable
 
 KNOTS = 8
-# Place of channel group g (0..3) in each 2x2 cell, by step: (row, column).
-ORDER = (
-    ((0, 0), (0, 1), (1, 0), (1, 1)),
-    ((1, 1), (1, 0), (0, 1), (0, 0)),
-    ((1, 0), (1, 1), (0, 0), (0, 1)),
-    ((0, 1), (0, 0), (1, 1), (1, 0)),
-)
 PHASE_UNIT = 64.0
 GRID_PER_NAT = 64.0  # a net's unit of log-scale: 1/64 nat
 GRID_PER_SYMBOL = 64.0  # hyper-latent symbols enter the net 64 times larger
@@ -48,6 +47,7 @@ class PriorConfig:
     latent_channels: int = 384  # M
     hyper_channels: int = 64  # Z
     prior_channels: int = 192  # P, even
+    num_experts: int = 1  # E, of the quantiser steps; 1 is one step per channel and quality
 
 
 class HyperPrior(GridLayer):
@@ -86,7 +86,7 @@ class HyperPrior(GridLayer):
         """
         mean = self.mean(crf)[:, :, None, None].expand(-1, -1, *size)
         log_scale = self.log_scale(crf)[:, :, None, None].expand(-1, -1, *size)
-        return Distribution(mean, log_scale, everything(mean.shape[1:], crf.device))
+        return Distribution(mean, log_scale)
 
     def synthesis(self, z_hat: Tensor, crf: Tensor) -> Tensor:
         """h_s: symbols of z (B, Z, h, w) -> features (B, P, 4h, 4w) on the grid."""
@@ -101,19 +101,39 @@ class SpatialPrior(GridLayer):
     """Mean and scale of the latent, in four steps; each knows the symbols of those before it."""
 
     tensor_names = ("phase",)
+    is_binding = True
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         latent, width = config.latent_channels, config.prior_channels
+        check_channels(latent)
         self.enter = nn.ModuleList(
             [GridConv(latent + width, width, Activation.LINEAR) for _ in ORDER[1:]]
         )
         self.phase = nn.ParameterList([nn.Parameter(torch.zeros(width, 2, 2)) for _ in ORDER[1:]])
         self.mix = nn.ModuleList([GridBlock(width) for _ in ORDER[1:]])
         self.leave = nn.ModuleList(
-            [GridConv(width, latent * 2, Activation.LINEAR, gain=0.1) for _ in ORDER]
+            [
+                GridConv(
+                    NUM_QUARTERS * width,
+                    latent * 2,
+                    Activation.LINEAR,
+                    groups=NUM_QUARTERS,
+                    gain=0.1,
+                )
+                for _ in ORDER
+            ]
         )
         self.log_scale = QualityTable(torch.zeros(KNOTS, latent), fraction_bits=6)
+
+    def hyper_distribution(self, usual: Distribution, crf: Tensor) -> Distribution:
+        """Nothing more is known of z than of any frame's."""
+        del crf
+        return usual
+
+    def begin(self, features: Tensor) -> Tensor:
+        """Nothing more is known than the hyper-prior's features."""
+        return features
 
     def predict(
         self, index: int, features: Tensor, known: Tensor | None, crf: Tensor
@@ -127,15 +147,31 @@ class SpatialPrior(GridLayer):
             crf: (B,).
 
         Returns:
-            mean in amplitudes, log-scale in nats; both (B, M, h, w).
+            mean in amplitudes, log-scale in nats, of what the step codes (`quadtree.cut`); both
+            (B, M, ceil(h/2), ceil(w/2)).
         """
-        f = features
-        if known is not None:
-            f = self.enter[index - 1](torch.cat([known.to(f.dtype), f], 1))
-            tile = self._tile(index - 1, f)
-            f = self.mix[index - 1](add_clipped(tile, f))
-        mean, log_scale = self.leave[index](f).float().chunk(2, 1)
-        return mean, log_scale / GRID_PER_NAT + self.log_scale(crf)[:, :, None, None]
+        f = features if known is None else self.look(index, features, known)
+        return self.read_off(index, f, crf)
+
+    def look(
+        self, index: int, features: Tensor, known: Tensor, more: Tensor | None = None
+    ) -> Tensor:
+        """Join features, known amplitudes and what `more` adds before step `index`, 1 to 3.
+
+        Returns:
+            (B, P, h, w) on the grid.
+        """
+        f = self.enter[index - 1](torch.cat([known.to(features.dtype), features], 1))
+        f = f if more is None else f + more
+        return self.mix[index - 1](add_clipped(self._tile(index - 1, f), f))
+
+    def read_off(self, index: int, f: Tensor, crf: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of step `index`, as `predict` gives them, from features."""
+        both = self.leave[index](cut_all_channels(f, index)).float()
+        halves = [quarter.chunk(2, 1) for quarter in both.chunk(NUM_QUARTERS, 1)]
+        mean, log_scale = (torch.cat(parts, 1) for parts in zip(*halves, strict=True))
+        usual = by_quarter(self.log_scale(crf))[:, :, None, None]
+        return mean, log_scale / GRID_PER_NAT + usual
 
     def grid_tensors(self) -> dict[str, Tensor]:
         """Offsets by place in the 2x2 cell: `phase` (3, P, 2, 2) int16."""
@@ -157,30 +193,4 @@ class SpatialPrior(GridLayer):
         phase = self.on_grid(self.phase[index] * PHASE_UNIT)
         height, width = like.shape[-2:]
         tile = phase.repeat(1, -(-height // 2), -(-width // 2))[:, :height, :width]
-        return tile.to(like.dtype).expand_as(like).clone()
-
-
-@lru_cache(maxsize=8)
-def step_selections(channels: int, size: tuple[int, int], device: torch.device) -> list[Selection]:
-    """List the elements that each of the four steps codes; together, everything once.
-
-    Args:
-        channels: of the latent.
-        size: (h, w) of the latent.
-        device: where the selections are needed; they are kept for the next call.
-    """
-    selections = []
-    with torch.inference_mode(mode=False):  # what is kept must also serve a training step
-        for places in ORDER:
-            mask = torch.zeros(channels, *size, dtype=torch.bool, device=device)
-            for group, (row, column) in enumerate(places):
-                mask[group::4, row::2, column::2] = True
-            selections.append(Selection.of(mask))
-    return selections
-
-
-@lru_cache(maxsize=8)
-def everything(shape: torch.Size, device: torch.device) -> Selection:
-    """Select all elements of a latent of shape (C, h, w)."""
-    with torch.inference_mode(mode=False):  # as above
-        return Selection.of(torch.ones(shape, dtype=torch.bool, device=device))
+        return tile.to(like.dtype).expand_as(like)

@@ -81,12 +81,16 @@ class Analysis(nn.Module):
 
     def forward(self, x: Tensor, crf: Tensor) -> Tensor:
         """Transform `x` (B, 96, H/8, W/8) for the qualities `crf` (B,), 0 to 63."""
-        with torch.autocast(x.device.type, enabled=False):
-            patches = F.pixel_unshuffle(x.float(), 2)
-            y = F.conv2d(patches, self.linear.float()[:, :, None, None])
+        y = self.blocks(x)
         f = self.enter(x * (1 / 256)) + self.quality(crf)[:, :, None, None].to(x.dtype)
         f = self.coarse(self.down(self.fine(f)))
         return y + BRANCH_REACH * torch.tanh(self.leave(f).float() * (BRANCH_GAIN / BRANCH_REACH))
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Apply the block transform alone: (B, 96, H/8, W/8) -> (B, M, H/16, W/16)."""
+        with torch.autocast(x.device.type, enabled=False):
+            patches = F.pixel_unshuffle(x.float(), 2)
+            return F.conv2d(patches, self.linear.float()[:, :, None, None])
 
 
 class Synthesis(GridLayer):

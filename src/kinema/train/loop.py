@@ -23,7 +23,8 @@ from kinema.train.checkpoint import (
 )
 from kinema.train.data import CropSampler
 from kinema.train.group import Group
-from kinema.train.objectives import RECIPES, Outcome
+from kinema.train.objectives import Outcome
+from kinema.train.recipes import RECIPES
 from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import Stage
 
@@ -32,13 +33,14 @@ from kinema.train.stages import Stage
 class TrainConfig:
     """What the user decides about a run."""
 
-    recipe: str  # a key of objectives.RECIPES
+    recipe: str  # a key of recipes.RECIPES
     data: tuple[Path, ...]  # folders of videos or of images
     run_dir: Path  # holds the checkpoint, last.pt
     resume: bool = False  # go on from the checkpoint
     start_from: Path | None = None  # parameters of another run to begin with
     budget_minutes: float = math.inf  # stop, with a checkpoint, after this much time
     scale: float = 1.0  # every stage takes this many times its steps
+    batch: int = 1  # ... and this many times its batch
     seed: int = 0
     save_minutes: float = 3.0  # between checkpoints
     report_steps: int = 100  # between lines of progress
@@ -78,6 +80,8 @@ class Trainer:
         """
         if config.recipe not in RECIPES:
             raise ConfigError(f"unknown recipe {config.recipe!r}; known: {', '.join(RECIPES)}")
+        if config.batch < 1:
+            raise ConfigError(f"batch factor {config.batch}; at least 1 is needed")
         self.config, self.recipe, self.report = config, RECIPES[config.recipe], report
         self.path = config.run_dir / "last.pt"
         self.group = Group.join()
@@ -158,7 +162,8 @@ class Trainer:
         rate = learning_rate(stage, self.state.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.sampler.draw(self.random, stage.batch, stage.crop, stage.num_frames)
+        count = stage.batch * self.config.batch
+        batch = self.sampler.draw(self.random, count, stage.crop, stage.num_frames)
         with torch.autocast(self.group.device.type, torch.bfloat16, enabled=stage.autocast):
             outcome = self.recipe.objective(self.model, batch, stage)
         self.optimizer.zero_grad(set_to_none=True)
@@ -186,6 +191,8 @@ class Trainer:
         }
         self.state.curve.append(row)
         left = (steps - self.state.step) / speed / 60
+        if not self.group.is_first:
+            return
         self.report(
             f"{stage.name} {self.state.step}/{steps}: loss {row['loss']:.4f}, "
             f"{row['bpp']:.3f} bit/pixel, Y {row['psnr_y']:.2f} dB, "

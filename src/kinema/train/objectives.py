@@ -1,6 +1,5 @@
-"""What one training step minimises, per system."""
+"""What one training step of an intra system minimises, and where it starts."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinema.models.intra import IntraCodec, build_small
+from kinema.models.intra import IntraCodec
 from kinema.parts.channels import Estimate
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, pack_planes
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.train.data import Batch, CropSampler
 from kinema.train.losses import balance, plane_mse, psnr
-from kinema.train.stages import INTRA_SMALL, Stage
+from kinema.train.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,6 @@ class Outcome:
     loss: Tensor
     bpp: Tensor
     psnr_y: Tensor
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything the loop needs to know about a system.
-
-    Attributes:
-        stages: in order.
-        build: makes the network.
-        start: sets its first parameters from the training material.
-        objective: what a step minimises.
-    """
-
-    stages: tuple[Stage, ...]
-    build: Callable[[], nn.Module]
-    start: Callable[[nn.Module, CropSampler], None]
-    objective: Callable[[nn.Module, Batch, Stage], Outcome]
 
 
 def intra_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome:
@@ -79,8 +61,3 @@ def _pictures(batch: Batch) -> Tensor:
     """All pictures of a batch, in picture units: (B T, 96, S/8, S/8)."""
     y, u, v = (plane.flatten(0, 1)[:, None] for plane in (batch.y, batch.u, batch.v))
     return pack_planes(y, u, v)
-
-
-RECIPES: dict[str, Recipe] = {
-    "intra-small": Recipe(INTRA_SMALL, build_small, start_intra, intra_objective),
-}

@@ -65,3 +65,47 @@ INTRA_SMALL = (
         decide=1.0,
     ),
 )
+
+# Only what looks back is trained: symbols and pictures stay those of the shipped intra codec, so
+# that the loss is rate alone and one set of intra weights serves both systems.
+_UNIFIED = ("analysis.", "latent.", "synthesis.", "coarse.")
+
+DUAL_DOMAIN_SMALL = (
+    Stage(
+        name="short clips",
+        steps=4000,
+        batch=4,
+        crop=192,
+        num_frames=3,
+        lr=6e-4,
+        final_lr=2e-4,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+    Stage(
+        name="longer clips",
+        steps=3000,
+        batch=2,
+        crop=256,
+        num_frames=5,
+        lr=2e-4,
+        final_lr=2e-5,
+        warmup=50,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+    Stage(
+        name="on the grid",
+        steps=150,
+        batch=2,
+        crop=256,
+        num_frames=4,
+        lr=2e-5,
+        final_lr=5e-6,
+        warmup=20,
+        arithmetic=Arithmetic.FAKE,
+        autocast=False,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+)
