@@ -1,6 +1,7 @@
 """Speed from file to file against x265 medium in the same run, and where the time goes.
 
 Usage: python benchmarks/speed.py [CLIP ...] [--frames 96] [--threads 2] [--crf 28] [--no-profile]
+       [--model dual-domain]
 
 Without clips, camera rides over a photograph are made, 416x240 and 1280x720. Everything counts:
 start of the program, loading of the model, reading, hashing, writing.
@@ -40,9 +41,11 @@ def speeds(point: RatePoint, clip: PreparedClip) -> tuple[float, float]:
     )
 
 
-def without_start(clip: PreparedClip, conditions: Conditions, crf: float) -> tuple[float, float]:
+def without_start(
+    runner: ModelRunner, clip: PreparedClip, conditions: Conditions, crf: float
+) -> tuple[float, float]:
     """Frames per second between the first third of the clip and its end: no start-up in it."""
-    runner, third = ModelRunner(model=None), max(1, clip.info.num_frames // 3)
+    third = max(1, clip.info.num_frames // 3)
     with tempfile.TemporaryDirectory(dir=clip.y4m.parent) as folder:
         part = prepare_clip(clip.y4m, Path(folder), third)
         whole = runner.run(clip, conditions, crf, extras=frozenset())
@@ -54,14 +57,14 @@ def without_start(clip: PreparedClip, conditions: Conditions, crf: float) -> tup
     )
 
 
-def measure(clip: PreparedClip, conditions: Conditions, crf: float) -> None:
+def measure(runner: ModelRunner, clip: PreparedClip, conditions: Conditions, crf: float) -> None:
     """Print the rows of one clip."""
-    ours = ModelRunner(model=None).run(clip, conditions, crf, extras=frozenset())
+    ours = runner.run(clip, conditions, crf, extras=frozenset())
     encoder, _, speed = ANCHOR.partition("-")
     anchor = run_anchor(
         clip, Anchor(encoder, speed), conditions, ANCHOR_QP, extras=frozenset(), cache=None
     )
-    steady = without_start(clip, conditions, crf)
+    steady = without_start(runner, clip, conditions, crf)
     size = f"{clip.info.width}x{clip.info.height}"
     rows = (("kinema", ours, speeds(ours, clip)), (ANCHOR, anchor, speeds(anchor, clip)))
     for name, point, (encode, decode) in rows:
@@ -112,10 +115,11 @@ def shown(place: tuple[str, int, str]) -> str:
 def profile_clip(clip: PreparedClip, chosen: argparse.Namespace, folder: Path) -> None:
     coded, decoded = str(folder / "profile.kin"), str(folder / "profile.y4m")
     common = ("--threads", str(chosen.threads), "--overwrite")
+    model = ("--model", chosen.model)
     size = f"{clip.info.width}x{clip.info.height}, {clip.info.num_frames} frames"
     # The first run pays for imports and for the model; the second shows the steady state.
     for title in ("encoding once, start included", "encoding again"):
-        command = ("encode", str(clip.y4m), coded, "--crf", str(chosen.crf), *common)
+        command = ("encode", str(clip.y4m), coded, "--crf", str(chosen.crf), *model, *common)
         profile(f"{title}, {size}", *command)
     profile(f"decoding, {size}", "decode", coded, decoded, *common)
 
@@ -126,9 +130,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--crf", type=float, default=28.0)
+    parser.add_argument("--model", default="intra")
     parser.add_argument("--no-profile", action="store_true")
     chosen = parser.parse_args()
-    conditions = Conditions(num_frames=chosen.frames, num_threads=chosen.threads)
+    inter = chosen.model != "intra"
+    conditions = Conditions(
+        structure="low-delay" if inter else "all-intra",
+        intra_period=32 if inter else 1,
+        num_frames=chosen.frames,
+        num_threads=chosen.threads,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = chosen.clips
@@ -143,7 +154,7 @@ def main() -> None:
         print("| size | codec | bit/pixel | encoding, frames/s | decoding, frames/s |")
         print("|---|---|---|---|---|")
         for clip in prepared:
-            measure(clip, conditions, chosen.crf)
+            measure(ModelRunner(model=chosen.model), clip, conditions, chosen.crf)
         if not chosen.no_profile:
             profile_clip(prepared[0], chosen, folder)
 

@@ -23,7 +23,7 @@ from kinema.parts.priors import KNOTS, PriorConfig
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
 
-FIRST_SHARE, LAST_CRF = 0.7, 40.0  # of the error left by the nets: from crf 0 on, falling to 0
+FIRST_SHARE, LAST_CRF = 0.8, 28.0  # of the error left by the nets: from crf 0 on, falling to 0
 STRIDE = 16  # pictures are padded to multiples of this
 SPREAD = 256.0  # standard deviation that each latent channel starts with
 
