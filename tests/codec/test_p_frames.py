@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from kinema.codec.decoder import Decoder
 from kinema.codec.encoder import Encoder
@@ -24,23 +23,6 @@ TOY = runpy.run_path(str(FOLDER / "toy_video.py"))
 draw, same_planes = KIT["draw"], KIT["same_planes"]
 SIZE = (48, 32)
 INTRA, INTER = (1, ()), (1, (-1,))  # calls of the network: pictures, references
-
-
-@pytest.fixture
-def toy():
-    torch.set_num_threads(1)
-    return TOY["load_toy"]()
-
-
-@pytest.fixture
-def calls(toy):
-    return toy.frozen.network.calls
-
-
-@pytest.fixture
-def coded(toy):
-    """Ten pictures, an intra frame every fourth."""
-    return Encoder(toy, intra_period=4).encode_batch(draw(10, SIZE), crf=20)
 
 
 def types(packets):

@@ -4,7 +4,6 @@ import runpy
 from pathlib import Path
 
 import pytest
-import torch
 
 from kinema.codec.decoding import verify_file
 from kinema.codec.encoding import EncodeSettings, encode_file
@@ -18,17 +17,6 @@ TOY = runpy.run_path(str(FOLDER / "toy_video.py"))
 draw, write_clip = KIT["draw"], KIT["write_clip"]
 SIZE = (48, 32)
 INTRA, INTER = (1, ()), (1, (-1,))  # calls of the network: pictures, references
-
-
-@pytest.fixture
-def toy():
-    torch.set_num_threads(1)
-    return TOY["load_toy"]()
-
-
-@pytest.fixture
-def calls(toy):
-    return toy.frozen.network.calls
 
 
 def test_a_survey_keeps_runs_of_frames(tmp_path):

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import CodingStructure
 from kinema.codec.decoding import decode_file, verify_file
 from kinema.codec.description import describe
-from kinema.codec.encoder import Encoder
 from kinema.codec.reader import DecodeSettings, KinReader
 from kinema.errors import BitstreamError, ConfigError
 from kinema.video.frame import Frame
@@ -23,23 +21,6 @@ TOY = runpy.run_path(str(FOLDER / "toy_video.py"))
 draw, write_clip = KIT["draw"], KIT["write_clip"]
 encoded, same_planes = KIT["encoded"], KIT["same_planes"]
 SIZE = (48, 32)
-
-
-@pytest.fixture
-def toy():
-    torch.set_num_threads(1)
-    return TOY["load_toy"]()
-
-
-@pytest.fixture
-def calls(toy):
-    return toy.frozen.network.calls
-
-
-@pytest.fixture
-def coded(toy):
-    """Ten pictures, an intra frame every fourth."""
-    return Encoder(toy, intra_period=4).encode_batch(draw(10, SIZE), crf=20)
 
 
 @pytest.fixture

@@ -29,14 +29,15 @@ from kinema.nn.exact import (
     GridConv,
     GridLayer,
     add_clipped,
-    whole_tensor,
 )
 from kinema.parts.channels import Distribution
 from kinema.parts.deformable import DeformableConfig, DeformableStage
 from kinema.parts.priors import GRID_PER_SYMBOL, KNOTS, PriorConfig, SpatialPrior
 from kinema.parts.quadtree import ORDER, by_quarter, coded_before, cut
 from kinema.parts.quality import QualityTable
-from kinema.parts.transforms import MATRIX_BITS, PATCH_CHANNELS
+from kinema.parts.transforms import PATCH_CHANNELS, load_matrix, whole_matrix
+
+PICTURE_REACH = 512.0  # picture units of whole samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +70,20 @@ class BlockTransform(GridLayer):
         return self.on_grid(y.view(*y.shape[:2], *patches.shape[2:])).float().clamp(LOW, HIGH)
 
     def grid_tensors(self) -> dict[str, Tensor]:
-        """The matrix in steps of 2**-MATRIX_BITS: `linear` (M, 384) int32.
+        """The matrix, in steps of 2**-MATRIX_BITS: `linear` (M, 384) int32.
 
-        With pictures up to 2**9 and 384 terms, sums stay far below 2**53.
+        Raises:
+            ConfigError: its sums could leave the exact range of fp64.
         """
-        matrix = torch.round(self.linear.detach().double() * 2.0**MATRIX_BITS)
-        return {"linear": matrix.to(torch.int32)}
+        return {"linear": whole_matrix(self.linear, PICTURE_REACH)}
 
     def load_grid_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take a whole-number matrix and run frozen from now on.
 
         Raises:
-            ConfigError: another type or shape.
+            ConfigError: another type or shape, or sums that could leave the exact range of fp64.
         """
-        matrix = whole_tensor(tensors, "linear", torch.int32, self.linear.shape).double()
-        self.linear = nn.Parameter(matrix * 2.0**-MATRIX_BITS, requires_grad=False)
+        self.linear = load_matrix(tensors, self.linear.shape, PICTURE_REACH)
         self.arithmetic = Arithmetic.FROZEN
 
 

@@ -130,9 +130,7 @@ class Synthesis(GridLayer):
         Raises:
             ConfigError: its sums could leave the exact range of fp64.
         """
-        matrix = torch.round(self.linear.detach().double() * 2.0**MATRIX_BITS)
-        _check_matrix(matrix)
-        return {"linear": matrix.to(torch.int32)}
+        return {"linear": whole_matrix(self.linear, REACH * 2.0**AMPLITUDE_BITS)}
 
     def load_grid_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take the whole-number block transform and run frozen from now on.
@@ -140,9 +138,7 @@ class Synthesis(GridLayer):
         Raises:
             ConfigError: another type or shape, or sums that could leave the exact range of fp64.
         """
-        matrix = whole_tensor(tensors, "linear", torch.int32, self.linear.shape).double()
-        _check_matrix(matrix)
-        self.linear = nn.Parameter(matrix * 2.0**-MATRIX_BITS, requires_grad=False)
+        self.linear = load_matrix(tensors, self.linear.shape, REACH * 2.0**AMPLITUDE_BITS)
         self.arithmetic = Arithmetic.FROZEN
 
     def latent_weight(self) -> Tensor:
@@ -164,11 +160,34 @@ class Synthesis(GridLayer):
             return F.pixel_shuffle(patches.view(*patches.shape[:2], *y_hat.shape[2:]), 2)
 
 
-def _check_matrix(matrix: Tensor) -> None:
-    """Refuse a block transform, in steps of 2**-MATRIX_BITS, whose sums could pass 2**53.
+def whole_matrix(linear: Tensor, reach: float) -> Tensor:
+    """A block transform in steps of 2**-MATRIX_BITS, int32.
 
-    Amplitudes are whole numbers of 2**-AMPLITUDE_BITS, up to REACH.
+    Args:
+        linear: (outputs, inputs).
+        reach: largest input, either way, in the units in which inputs are whole numbers.
+
+    Raises:
+        ConfigError: its sums could leave the exact range of fp64.
     """
-    reach = float(matrix.abs().sum(1).max()) * REACH * 2.0**AMPLITUDE_BITS
-    if not reach < 2.0**53:
-        raise ConfigError(f"linear: sums reach {reach:.3g}, exact below {2.0**53:.3g}")
+    matrix = torch.round(linear.detach().double() * 2.0**MATRIX_BITS)
+    _check_matrix(matrix, reach)
+    return matrix.to(torch.int32)
+
+
+def load_matrix(tensors: dict[str, Tensor], shape: torch.Size, reach: float) -> nn.Parameter:
+    """Invert `whole_matrix` for the tensor `linear` of a file of weights; fp64, frozen.
+
+    Raises:
+        ConfigError: another type or shape, or sums that could leave the exact range of fp64.
+    """
+    matrix = whole_tensor(tensors, "linear", torch.int32, shape).double()
+    _check_matrix(matrix, reach)
+    return nn.Parameter(matrix * 2.0**-MATRIX_BITS, requires_grad=False)
+
+
+def _check_matrix(matrix: Tensor, reach: float) -> None:
+    """Refuse a whole-number block transform whose sums could pass 2**53."""
+    total = float(matrix.abs().sum(1).max()) * reach
+    if not total < 2.0**53:
+        raise ConfigError(f"linear: sums reach {total:.3g}, exact below {2.0**53:.3g}")
