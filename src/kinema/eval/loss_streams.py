@@ -26,21 +26,23 @@ DECODED, DAMAGED = 0, 2  # exit statuses of `kinema decode`
 
 
 class Stream(Protocol):
-    """A codec that sends one packet per frame.
-
-    Attributes:
-        is_anchor: a conventional codec.
-        has_refresh: False in all-intra, where every frame is one.
-        suffix: of its coded files.
-    """
-
-    is_anchor: bool
-    has_refresh: bool
-    suffix: str
+    """A codec that sends one packet per frame."""
 
     @property
     def name(self) -> str:
         """The name in tables and plots."""
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether it is a conventional codec."""
+
+    @property
+    def has_refresh(self) -> bool:
+        """Whether frames refer to one another; in all-intra every frame is a refresh."""
+
+    @property
+    def suffix(self) -> str:
+        """Of its coded files."""
 
     def encode(self, clip: PreparedClip, target: Path, refresh: int, quality: float) -> int:
         """Code a clip with an intra frame every `refresh` frames; return its size in bytes."""
