@@ -193,6 +193,7 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def bench(
+    context: typer.Context,
     clips: Annotated[list[Path], typer.Argument(metavar="CLIP...")],
     models: Annotated[str | None, typer.Option(help="Names, comma-separated; '' for none.")] = None,
     anchors: Annotated[
@@ -213,8 +214,17 @@ def bench(
     export: Annotated[
         Path | None, typer.Option(help="Folder for CSV and for CompressAI's and DCVC's layouts.")
     ] = None,
+    loss: Annotated[bool, typer.Option("--loss", help="Lose packets on the way.")] = False,
+    refresh: Annotated[str, typer.Option(help="--loss: frames per intra frame.")] = "4,8,16",  # noqa: ARG001  # as above
+    journeys: Annotated[int, typer.Option(help="--loss: how often clips are sent.")] = 4,  # noqa: ARG001  # as above
+    seed: Annotated[int, typer.Option(help="--loss: source of chance.")] = 0,  # noqa: ARG001  # as above
 ) -> None:
     """Compare with x264, x265, SVT-AV1 and VVenC; scores come from decoded files."""
+    if loss:
+        from kinema.eval.loss_command import report_losses
+
+        print(report_losses(context.params, _show_point))
+        return
     from kinema.eval.bench import DEFAULT_CRFS, BenchConfig, run_bench
     from kinema.eval.reports import format_report
 
