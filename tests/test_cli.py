@@ -14,6 +14,7 @@ import pytest
 
 import kinema
 from kinema import cli
+from kinema.cli import program
 from kinema.codec import decoding, encoding, reader
 from kinema.codec.target import parse_amount
 from kinema.errors import ConfigError, FileError
@@ -413,7 +414,7 @@ def test_a_reader_that_has_seen_enough_ends_quietly(run, monkeypatch):
 
     redirected = []
     monkeypatch.setattr(decoding, "decode_file", gone)
-    monkeypatch.setattr(cli.os, "dup2", lambda *handles: redirected.append(handles))
-    monkeypatch.setattr(cli.sys, "stdout", sys.__stdout__)
+    monkeypatch.setattr(program.os, "dup2", lambda *handles: redirected.append(handles))
+    monkeypatch.setattr(program.sys, "stdout", sys.__stdout__)
     assert run("decode", "a.kin", "a.y4m")[0] == 2
     assert len(redirected) == 1

@@ -1,0 +1,116 @@
+"""The commands that code: `encode` and `decode`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kinema.cli.messages import note, progress_bar, refuse_damage, refuse_terminal
+from kinema.cli.options import Device, Frames, Json, Overwrite, Start, Threads
+from kinema.codec.target import Target, parse_amount
+from kinema.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kinema.codec.encoding import EncodeReport, EncodeSettings
+
+
+def encode(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Video, or - for Y4M.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT.kin")],
+    crf: Annotated[float | None, typer.Option(help="Quality: 0 (best) to 63. Usual: 28.")] = None,
+    bitrate: Annotated[str | None, typer.Option(help="Of the video: 300k, 2.5M.")] = None,
+    target_size: Annotated[str | None, typer.Option(help="Of the file, in bytes: 2M.")] = None,
+    target_psnr: Annotated[float | None, typer.Option(help="(6Y+U+V)/8 in dB.")] = None,
+    model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
+    structure: Annotated[
+        str | None, typer.Option(help="all-intra or low-delay; by default the model's first.")
+    ] = None,
+    intra_period: Annotated[
+        int | None,
+        typer.Option(help="Frames per intra frame; -1: one only. By default 1 or, low-delay, 32."),
+    ] = None,
+    refresh: Annotated[
+        int, typer.Option(help="An additional intra frame every N frames; 0: none.")
+    ] = 0,
+    start: Start = 0.0,
+    frames: Frames = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Compress a video."""
+    if sum(goal is not None for goal in (crf, bitrate, target_size, target_psnr)) > 1:
+        raise ConfigError("choose one of --crf, --bitrate, --target-size and --target-psnr")
+    refuse_terminal(source, sys.stdin)
+    from kinema.codec.encoding import DEFAULT_CRF, EncodeSettings
+
+    settings = EncodeSettings(
+        crf=DEFAULT_CRF if crf is None else crf,
+        model=model,
+        structure=structure,
+        intra_period=intra_period,
+        refresh=refresh,
+        start_s=start,
+        num_frames=frames,
+        with_audio=not no_audio,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+    )
+    goal = Target(
+        rate_kbps=None if bitrate is None else parse_amount(bitrate, "--bitrate") / 1000,
+        size_bytes=None if target_size is None else int(parse_amount(target_size, "--target-size")),
+        psnr_db=target_psnr,
+    )
+    started = time.perf_counter()
+    report = _encode(source, target, settings, goal)
+    figures = {**report.figures(), "seconds": round(time.perf_counter() - started, 3)}
+    print(json.dumps(figures) if as_json else f"{target}: {_summary(figures)}")
+
+
+def _encode(source: str, target: Path, settings: "EncodeSettings", goal: Target) -> "EncodeReport":
+    from kinema.codec.encoding import encode_file
+    from kinema.codec.rate_control import encode_to_target
+
+    with progress_bar("encoding") as progress:
+        if goal == Target():
+            return encode_file(source, target, settings, progress=progress, note=note)
+        return encode_to_target(source, target, settings, goal, progress=progress, note=note)
+
+
+def _summary(figures: dict[str, float]) -> str:
+    speed = figures["frames"] / max(figures["seconds"], 1e-3)
+    return (
+        f"{figures['frames']} frames, {figures['size_bytes']} bytes, "
+        f"{figures['rate_kbps']:.1f} kbit/s ({figures['bpp']:.4f} bit/pixel), "
+        f"PSNR {figures['psnr_yuv_611']:.2f} dB at crf {figures['crf']:g}, {speed:.1f} frames/s"
+    )
+
+
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="INPUT.kin")],
+    target: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help=".mp4 .mkv .y4m .yuv frames-%04d.png or -")
+    ],
+    start: Start = 0.0,
+    frames: Frames = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decompress to a video file, pictures, or Y4M on standard output."""
+    refuse_terminal(target, sys.stdout)
+    from kinema.codec.decoding import decode_file
+    from kinema.codec.reader import DecodeSettings
+
+    settings = DecodeSettings(
+        start_s=start, num_frames=frames, device=device, threads=threads, overwrite=overwrite
+    )
+    with progress_bar("decoding") as progress:
+        report = decode_file(source, target, settings, progress=progress, note=note)
+    refuse_damage(source, report, f"{report.num_frames} others are in {target}")

@@ -1,0 +1,94 @@
+"""The program `kinema`: its commands, and how every one of them ends."""
+
+import os
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from kinema import __version__
+from kinema.cli import coding, inspection, research
+from kinema.errors import KinemaError
+
+app = typer.Typer(
+    name="kinema",
+    help="A learned video codec that decodes bit-exactly on every machine.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+COMMANDS = (
+    coding.encode,
+    coding.decode,
+    inspection.info,
+    inspection.verify,
+    inspection.models,
+    research.bench,
+    research.train,
+)
+
+
+@app.callback(invoke_without_command=True)
+def kinema(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """A learned video codec that decodes bit-exactly on every machine."""
+    if version:
+        print(f"kinema {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for _command in COMMANDS:
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run a command; whatever a user can cause ends in one line and exit status 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = app(standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        if _is_broken_pipe(error):  # the reader of our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(2)
+        line = _explain(error)
+        if line is None:
+            raise
+        _fail(line)
+    if status == INTERRUPTED:
+        _fail("interrupted")
+    sys.exit(status)
+
+
+def _explain(error: Exception) -> str | None:
+    """What to tell about an error; None for a bug of ours, which shows its traceback."""
+    if isinstance(error, (KinemaError, OSError)):
+        return str(error)
+    is_torchs = isinstance(error, RuntimeError) and "allocate" in str(error)
+    if is_torchs or isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if type(error).__module__.partition(".")[0] not in ("click", "typer"):
+        return None
+    return str(error.format_message() if hasattr(error, "format_message") else error)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Clean up after `kill` as after Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    return error is not None and (
+        isinstance(error, BrokenPipeError) or _is_broken_pipe(error.__cause__)
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
