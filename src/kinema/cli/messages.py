@@ -1,9 +1,10 @@
 """What commands tell: progress, notes and refusals."""
 
 import contextlib
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,6 +19,11 @@ MAX_REASONS = 3  # places of damage that a message spells out
 def note(line: str) -> None:
     """Tell in one line what was converted, dropped or chosen."""
     print(f"note: {line}", file=sys.stderr)
+
+
+def print_figures(figures: Mapping[str, object], line: str, *, as_json: bool) -> None:
+    """Give what came of a command on standard output: a line, or one JSON object."""
+    print(json.dumps(figures) if as_json else line)
 
 
 def refuse_damage(source: Path, report: "DecodeReport", rest: str) -> None:

@@ -8,13 +8,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from kinema import __version__
-from kinema.cli import coding, inspection, research
+from kinema.cli import coding, editing, inspection, research
 from kinema.errors import KinemaError
 
 app = typer.Typer(
     name="kinema",
     help="A learned video codec that decodes bit-exactly on every machine.",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -22,6 +22,8 @@ INTERRUPTED = 130  # what typer makes of Ctrl-C
 COMMANDS = (
     coding.encode,
     coding.decode,
+    editing.cut,
+    editing.concat,
     inspection.info,
     inspection.verify,
     inspection.models,
