@@ -9,7 +9,7 @@ import typer
 
 from kinema import __version__
 from kinema.cli import coding, editing, inspection, research
-from kinema.errors import KinemaError
+from kinema.cli.messages import FAILED, explain, tell_failure
 
 app = typer.Typer(
     name="kinema",
@@ -58,26 +58,14 @@ def main() -> None:
     except Exception as error:
         if _is_broken_pipe(error):  # the reader of our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(2)
-        line = _explain(error)
+            sys.exit(FAILED)
+        line = explain(error)
         if line is None:
             raise
         _fail(line)
     if status == INTERRUPTED:
         _fail("interrupted")
     sys.exit(status)
-
-
-def _explain(error: Exception) -> str | None:
-    """What to tell about an error; None for a bug of ours, which shows its traceback."""
-    if isinstance(error, (KinemaError, OSError)):
-        return str(error)
-    is_torchs = isinstance(error, RuntimeError) and "allocate" in str(error)
-    if is_torchs or isinstance(error, MemoryError):
-        return f"out of memory: {error}"
-    if type(error).__module__.partition(".")[0] not in ("click", "typer"):
-        return None
-    return str(error.format_message() if hasattr(error, "format_message") else error)
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -92,5 +80,5 @@ def _is_broken_pipe(error: BaseException | None) -> bool:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    tell_failure(message)
+    sys.exit(FAILED)

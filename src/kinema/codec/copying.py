@@ -39,7 +39,7 @@ class EditReport:
             "frames": self.num_frames,
             "audio_packets": self.num_audio_packets,
             "begin_s": round(self.begin_s, 6),
-            "seconds": round(self.seconds, 6),
+            "duration_s": round(self.seconds, 6),
             "size_bytes": self.size_bytes,
         }
 
@@ -154,10 +154,11 @@ def packets_in(
     header, losses = reader.header, LossLog()
     losses.begin(first_index)
     begin, first = find_offsets(reader, span)
+    ends_file = span.has_frame(reader.index[len(reader.index) - 1].pts)
     is_past = False  # beyond the last frame, where audio of the stretch may still come
     for packet in reader.packets(begin):
         if isinstance(packet, DamagedPacket):
-            if not is_past and packet.offset + packet.length_bytes > first:
+            if (ends_file or not is_past) and packet.offset + packet.length_bytes > first:
                 losses.damage(packet)
         elif _belongs(packet, span, header, first) and _is_next(packet, losses):
             yield packet

@@ -14,7 +14,7 @@ from kinema.codec.copying import (
     frame_at,
     packets_in,
 )
-from kinema.codec.excerpt import Span, check_range, find_shown
+from kinema.codec.excerpt import WHOLE, Span, check_range, find_shown
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.errors import ConfigError
 from kinema.video.frame import Note, log_note
@@ -67,7 +67,7 @@ def cut_file(
         span = _find_stretch(source, reader, settings, note)
         header = replace(reader.header, start_pts=0)
         first = frame_at(source, reader, reader.seek_offset(span.begin_pts))
-        move = Move(reader.header, header, -first.display_index, span.begin_pts, 0)
+        move = Move(reader.header, header, -first.display_index, first.pts, 0)
         with ContainerWriter(target, header, overwrite=settings.overwrite) as writer:
             copier = Copier(writer, len(header.audio_tracks))
             for packet in packets_in(source, reader, span, first.display_index):
@@ -76,8 +76,8 @@ def cut_file(
     return EditReport(
         num_frames=copier.num_frames,
         num_audio_packets=copier.num_audio_packets,
-        begin_s=float((span.begin_pts - reader.header.start_pts) * time_base),
-        seconds=float((span.end_pts - span.begin_pts) * time_base),
+        begin_s=float((first.pts - reader.header.start_pts) * time_base),
+        seconds=float((span.end_pts - first.pts) * time_base),
         size_bytes=target.stat().st_size,
     )
 
@@ -95,13 +95,15 @@ def _find_stretch(source: Path, reader: ContainerReader, settings: CutSettings, 
         )
     if begin.pts < asked.begin_pts:
         _tell_early(source, reader, (begin.pts, asked.begin_pts), settings, note)
+    begin_pts = begin.pts if begin.offset > index[0].offset else WHOLE.begin_pts
     places = range(index.place_of(begin.offset), len(index))
     if settings.end_s is None:
         last = places[-1]
     else:
         limit = (Fraction(settings.end_s) - TIME_TOLERANCE_S) / header.time_base + header.start_pts
         last = max((place for place in places if index[place].pts < limit), default=places[0])
-    return Span(begin.pts, index[last].pts, end_of(source, reader, last))
+    last_pts = None if last == places[-1] else index[last].pts
+    return Span(begin_pts, last_pts, end_of(source, reader, last))
 
 
 def _tell_early(

@@ -57,8 +57,9 @@ class Span:
 
     def is_far_past(self, pts: int, header: SequenceHeader) -> bool:
         """Whether even audio that belongs to it comes before the frame at `pts`."""
+        lead_s = MAX_INTERLEAVING_S if header.audio_tracks else 0
         is_last = self.last_pts is not None
-        return is_last and (pts - self.end_pts) * header.time_base > MAX_INTERLEAVING_S
+        return is_last and (pts - self.end_pts) * header.time_base > lead_s
 
 
 WHOLE = Span(-SIGNED_MAX - 1)

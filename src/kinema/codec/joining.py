@@ -17,6 +17,7 @@ from kinema.codec.copying import (
     end_of,
     packets_in,
 )
+from kinema.codec.description import model_of
 from kinema.codec.excerpt import WHOLE, Span
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.codec.structure import structure_name
@@ -113,7 +114,7 @@ def _common_header(
     first = headers[0]
     for source, header in zip(sources, headers, strict=True):
         mine, others = _features(header), _features(first)
-        different = [name for name in others if mine[name] != others[name]]
+        different = [name for name in others if mine.get(name) != others[name]]
         if different:
             name = different[0]
             raise ConfigError(f"{source}: {name} {mine[name]}, but {sources[0]} has {others[name]}")
@@ -142,7 +143,7 @@ def _features(header: SequenceHeader) -> dict[str, object]:
     features: dict[str, object] = {
         "size": f"{header.width}x{header.height}",
         "pixel format": header.pixel_format,
-        "model": header.model_number,
+        "model": model_of(header),
         "weights": header.weights_fingerprint.hex(),
         "numeric profile": header.numeric_profile,
         "structure": structure_name(header.structure),
