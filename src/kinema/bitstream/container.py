@@ -29,7 +29,7 @@ from kinema.bitstream.packets import (
     pack_frame,
 )
 from kinema.bitstream.scanning import PacketScanner
-from kinema.errors import FileError
+from kinema.errors import BitstreamError, FileError
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -163,11 +163,17 @@ class ContainerReader:
     def __init__(self, source: PathLike | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._owned_file: BinaryIO | None = None
+        name = source if isinstance(source, (str, os.PathLike)) else None
         if isinstance(source, (str, os.PathLike)):
             source = self._owned_file = _open(source)
         try:
             self._source = Source(source)
             self.header, self.first_packet_offset = read_opening(self._source, limits)
+        except BitstreamError as error:
+            self.close()
+            if name is None:
+                raise
+            raise type(error)(f"{name}: {error}") from error
         except BaseException:
             self.close()
             raise

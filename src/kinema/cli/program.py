@@ -1,8 +1,10 @@
 """The program `kinema`: its commands, and how every one of them ends."""
 
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from kinema import __version__
 from kinema.cli import coding, editing, inspection, research
 from kinema.cli.messages import FAILED, explain, tell_failure
+from kinema.errors import BitstreamError, TruncatedError
 
 app = typer.Typer(
     name="kinema",
@@ -44,15 +47,28 @@ def kinema(
         print(context.get_help())
 
 
+def _not_aborting(command: Callable[..., None]) -> Callable[..., None]:
+    """Keep typer from taking a truncated file, an `EOFError`, for the end of a user's input."""
+
+    @functools.wraps(command)
+    def call(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except TruncatedError as error:
+            raise BitstreamError(str(error)) from error
+
+    return call
+
+
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command()(_not_aborting(_command))
 
 
 def main() -> None:
     """Run a command; whatever a user can cause ends in one line and exit status 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = app(standalone_mode=False) or 0
+        status = app(standalone_mode=False, prog_name="kinema") or 0
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:
@@ -65,7 +81,7 @@ def main() -> None:
         _fail(line)
     if status == INTERRUPTED:
         _fail("interrupted")
-    sys.exit(status)
+    sys.exit(FAILED if status else 0)
 
 
 def _interrupt(*_: object) -> NoReturn:
