@@ -71,7 +71,8 @@ def documents() -> list[Path]:
 def code_lines(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a function without its docstring; of a command, without its flags either."""
     assert function.end_lineno is not None
-    start = function.body[0].lineno if path == PACKAGE / "cli.py" else function.lineno
+    is_command = path.parent == PACKAGE / "cli"
+    start = function.body[0].lineno if is_command else function.lineno
     lines = function.end_lineno - start + 1
     first = function.body[0]
     if ast.get_docstring(function) is not None and first.end_lineno is not None:
@@ -129,10 +130,11 @@ def test_architecture_names_every_source_file_and_no_other():
 
 
 def test_rooms_hold_nothing_in_their_init_files():
+    """But the command line, which is no room: its file names what is public, as the package's."""
     filled = [
         relative(path)
         for path in PACKAGE.glob("*/__init__.py")
-        if len(ast.parse(text_of(path)).body) > 1
+        if path.parent.name != "cli" and len(ast.parse(text_of(path)).body) > 1
     ]
     assert not filled
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinema.api import decode, encode, open, verify
+    from kinema.api import concat, cut, decode, encode, open, verify
     from kinema.codec.decoder import Decoder
     from kinema.codec.encoder import Encoder
     from kinema.codec.reader import KinReader
@@ -31,6 +31,8 @@ __all__ = [
     "Frame",
     "KinReader",
     "KinemaError",
+    "concat",
+    "cut",
     "decode",
     "encode",
     "load_model",
@@ -44,6 +46,8 @@ _HOMES = {
     "Frame": "kinema.video.frame",
     "KinReader": "kinema.codec.reader",
     "KinemaError": "kinema.errors",
+    "concat": "kinema.api",
+    "cut": "kinema.api",
     "decode": "kinema.api",
     "encode": "kinema.api",
     "load_model": "kinema.models.registry",

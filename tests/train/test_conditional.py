@@ -51,6 +51,7 @@ def test_everything_beside_the_intra_codec_learns(started, sampler):
     frozen = LSTVC_SMALL[0].frozen
     for name, parameter in started.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
+    torch.nn.init.normal_(started.contextual.spatial.fuse.weight)  # as after a first step
     batch = sampler.draw(np.random.default_rng(1), 2, 64, num_frames=3)
     outcome = conditional.conditional_objective(started, batch, STAGE)
     assert outcome.bpp > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kinema.bitstream.container import ContainerWriter
 from kinema.codec.batches import batch_length, in_batches
-from kinema.codec.encoder import Encoder
+from kinema.codec.encoder import Encoder, check_effort
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
 from kinema.codec.overlap import ahead
@@ -34,6 +34,7 @@ class EncodeSettings:
     structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
     intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
     refresh: int = 0  # an additional intra frame every so many frames; 0: none
+    effort: int = 0  # passes of refinement of each frame's symbols, 0 to 100
     start_s: float = 0.0  # where to begin, in seconds
     num_frames: int | None = None  # None: to the end
     with_audio: bool = True
@@ -48,6 +49,7 @@ class EncodeSettings:
             ConfigError: with what is known instead.
         """
         crf_to_units(self.crf)
+        check_effort(self.effort)
         check_range(self.start_s, self.num_frames)
         if isinstance(self.model, str) and self.model not in MODELS:
             raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
@@ -65,6 +67,7 @@ class EncodeSettings:
             structure=self.structure,
             intra_period=self.intra_period,
             refresh=self.refresh,
+            effort=self.effort,
             threads=self.threads,
             device=self.device,
         )

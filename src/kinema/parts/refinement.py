@@ -9,6 +9,7 @@ Source: iterative inference for learned codecs, Yang, Bamler and Mandt (arXiv 20
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,15 +40,40 @@ def refine(start: CodedLatent, weight: Tensor, passes: int, attempt: Attempt) ->
         attempt: carries a latent through a channel and synthesises the picture.
 
     Returns:
-        the latent that is to be coded as it is; the hyper-latent remains.
+        the latent that is to be coded as it is; the hyper-latent remains. A picture for which no
+        pass gained anything keeps its symbols.
     """
     with torch.inference_mode(mode=False):
         y, z, steps = (t.detach().clone() for t in (start.y_hat, start.z_hat, start.steps))
         curvature = CURVATURE * weight.clone()[:, :, None, None] * steps.square()
-        for number in range(passes):
-            coded, moves = _look(LatentInput(y, None, z), steps, curvature, attempt)
-            y = coded.y_hat.detach() + moves * _chequerboard(y, number) * steps
-    return LatentInput(y, None, z)
+        best, least = y, torch.full((len(y),), torch.inf, device=y.device)
+        for number in range(passes + 1):
+            with torch.set_grad_enabled(number < passes):
+                seen = _look(LatentInput(y, None, z), attempt)
+            is_best = seen.cost < least
+            best, least = _where(is_best, seen.y_hat, best), _where(is_best, seen.cost, least)
+            if number < passes:
+                moves = _choose_moves(seen, steps, curvature)
+                y = seen.y_hat + moves * _chequerboard(y, number) * steps
+    return LatentInput(best, None, z)
+
+
+class _Seen(NamedTuple):
+    """What an attempt came to.
+
+    Attributes:
+        y: what was to be coded, (B, M, h, w).
+        y_hat: what was coded, without gradients.
+        error: of the picture in bits, (B,).
+        steps: symbols and distributions of each step.
+        cost: bits and error, (B,).
+    """
+
+    y: Tensor
+    y_hat: Tensor
+    error: Tensor
+    steps: list[tuple[Tensor, Distribution]]
+    cost: Tensor
 
 
 class _Listener(Estimate):
@@ -63,28 +89,25 @@ class _Listener(Estimate):
         return symbols
 
 
-def _look(
-    latent: LatentInput, steps: Tensor, curvature: Tensor, attempt: Attempt
-) -> tuple[CodedLatent, Tensor]:
+def _look(latent: LatentInput, attempt: Attempt) -> _Seen:
+    y, listener = latent.y.requires_grad_(torch.is_grad_enabled()), _Listener()
+    coded, error = attempt(latent, listener)
+    steps = listener.heard[1:]  # the hyper-latent stays
+    cost = (error + listener.bits()).detach()
+    return _Seen(y, coded.y_hat.detach(), error, steps, cost)
+
+
+def _choose_moves(seen: _Seen, steps: Tensor, curvature: Tensor) -> Tensor:
     """Steps that each symbol should move by if no other does: -1, 0 or 1, (B, M, h, w)."""
-    y = latent.y.requires_grad_()
-    listener = _Listener()
-    with torch.enable_grad():
-        coded, error = attempt(latent, listener)
-        latent_steps = listener.heard[1:]  # the hyper-latent stays
-        others = torch.stack(
-            [gaussian_bits(s, d.mean, d.log_scale).sum() for s, d in latent_steps]
-        ).sum()
-        (slope,) = torch.autograd.grad(error.sum(), y, retain_graph=True)
-        (saved,) = torch.autograd.grad(others, y)
+    bits = [gaussian_bits(s, d.mean, d.log_scale).sum() for s, d in seen.steps]
+    (slope,) = torch.autograd.grad(seen.error.sum(), seen.y, retain_graph=True)
+    (others,) = torch.autograd.grad(torch.stack(bits).sum(), seen.y)
     limit = SLOPE_LIMIT / CURVATURE * curvature
     slope = torch.maximum(torch.minimum(slope * steps, limit), -limit)
-    slope = slope + (saved * steps).clamp(-OTHERS_LIMIT, OTHERS_LIMIT)
+    slope = slope + (others * steps).clamp(-OTHERS_LIMIT, OTHERS_LIMIT)
     with torch.no_grad():
-        rises = [_own_cost(latent_steps, by, y) + by * slope + curvature for by in (1.0, -1.0)]
-    up, down = rises
-    move = torch.where(up < down, 1.0, -1.0)
-    return coded, torch.where(torch.minimum(up, down) < 0, move, 0.0)
+        up, down = (_own_cost(seen.steps, by, slope) + by * slope + curvature for by in (1.0, -1.0))
+    return torch.where(torch.minimum(up, down) < 0, torch.where(up < down, 1.0, -1.0), 0.0)
 
 
 def _own_cost(heard: list[tuple[Tensor, Distribution]], by: float, like: Tensor) -> Tensor:
@@ -103,3 +126,8 @@ def _chequerboard(like: Tensor, number: int) -> Tensor:
     axes = [torch.arange(n, device=like.device) for n in like.shape[1:]]
     channel, row, column = torch.meshgrid(*axes, indexing="ij")
     return ((channel + row + column + number) % 2).to(like.dtype)
+
+
+def _where(is_so: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """Choose by picture; `is_so` is (B,)."""
+    return torch.where(is_so.view(-1, *[1] * (values.dim() - 1)), values, others)
