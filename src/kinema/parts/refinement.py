@@ -90,8 +90,8 @@ class _Listener(Estimate):
 
 
 def _look(latent: LatentInput, attempt: Attempt) -> _Seen:
-    y, listener = latent.y.requires_grad_(torch.is_grad_enabled()), _Listener()
-    coded, error = attempt(latent, listener)
+    y, listener = latent.y.detach().requires_grad_(torch.is_grad_enabled()), _Listener()
+    coded, error = attempt(latent._replace(y=y), listener)
     steps = listener.heard[1:]  # the hyper-latent stays
     cost = (error + listener.bits()).detach()
     return _Seen(y, coded.y_hat.detach(), error, steps, cost)
