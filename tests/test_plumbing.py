@@ -56,7 +56,7 @@ def room(num_bytes):
     "arguments",
     [
         ("encode", "clip.mkv", "a.kin"),
-        ("encode", "clip.mkv", "a.kin", "--bitrate", "200k"),
+        ("encode", "clip.mkv", "a.kin", "--bitrate", "20k"),
         ("decode", "clip.kin", "a.mkv"),
         ("decode", "clip.kin", "a.mp4"),
         ("decode", "clip.kin", "a.y4m"),
