@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinema.cli.messages import note, progress_bar, refuse_damage, refuse_terminal
-from kinema.cli.options import Device, Frames, Json, Overwrite, Start, Threads
+from kinema.cli.options import Device, Frames, Json, Overwrite, Ray, Start, Threads, Workers
 from kinema.codec.target import Target, parse_amount
 from kinema.errors import ConfigError
 
@@ -40,6 +40,11 @@ def encode(
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier attempt was interrupted.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +65,9 @@ def encode(
         with_audio=not no_audio,
         device=device,
         threads=threads,
+        workers=workers,
+        ray=ray,
+        resume=resume,
         overwrite=overwrite,
     )
     goal = Target(
@@ -101,6 +109,8 @@ def decode(
     frames: Frames = None,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    ray: Ray = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Decompress to a video file, pictures, or Y4M on standard output."""
@@ -109,7 +119,13 @@ def decode(
     from kinema.codec.reader import DecodeSettings
 
     settings = DecodeSettings(
-        start_s=start, num_frames=frames, device=device, threads=threads, overwrite=overwrite
+        start_s=start,
+        num_frames=frames,
+        device=device,
+        threads=threads,
+        workers=workers,
+        ray=ray,
+        overwrite=overwrite,
     )
     with progress_bar("decoding") as progress:
         report = decode_file(source, target, settings, progress=progress, note=note)

@@ -91,7 +91,7 @@ class Processes:
     """
 
     def __init__(self, task: Task, count: int) -> None:
-        self._task, self.count = task, count
+        self._task, self.count = pickle.dumps(task), count
         self._context = _start_method()
         self._workers: list[_Worker] = []
 
@@ -133,7 +133,7 @@ class Processes:
         process.start()
         theirs.close()
         with contextlib.suppress(OSError):
-            ours.send(self._task)
+            ours.send_bytes(self._task)
         self._workers.append(_Worker(process, ours))
         return self._workers[-1]
 
@@ -154,7 +154,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     run: Run | None = None
     with contextlib.suppress(EOFError, OSError):
-        task: Task = connection.recv()
+        task: Task = pickle.loads(connection.recv_bytes())  # noqa: S301  # from our parent
         while True:
             job: Job = connection.recv()
             try:
