@@ -68,8 +68,8 @@ class ChunkedReader(KinReader):
         note: Note,
     ) -> None:
         super().__init__(source, settings=settings, model=model)
-        threads = settings.threads or max(1, usable_processors() // (settings.workers or 1))
-        self._division = replace(settings, threads=1 if settings.ray else threads)
+        usual = 1 if settings.ray else max(1, usable_processors() // (settings.workers or 1))
+        self._division = replace(settings, threads=settings.threads or usual)
         self._task = DecodeTask(self._division, self.header, model or self._model.name)
         self._folder, self._note = folder, note
         self._stack = ExitStack()
