@@ -14,6 +14,8 @@ Names are loaded when they are first used, so that importing the package is quic
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kinema.version import VERSION
+
 if TYPE_CHECKING:
     from kinema.api import concat, cut, decode, encode, open, verify
     from kinema.codec.decoder import Decoder
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from kinema.models.registry import load_model
     from kinema.video.frame import Frame
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Decoder",

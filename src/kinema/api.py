@@ -32,6 +32,9 @@ class EncodeOptions(TypedDict, total=False):
     device: str
     threads: int | None
     overwrite: bool
+    workers: int | None
+    ray: str | None
+    resume: bool
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -42,6 +45,13 @@ class DecodeOptions(TypedDict, total=False):
     device: str
     threads: int | None
     overwrite: bool
+
+
+class WorkOptions(DecodeOptions, total=False):
+    """And who does the work."""
+
+    workers: int | None
+    ray: str | None
 
 
 def encode(
@@ -78,7 +88,7 @@ def decode(
     target: StrPath,
     *,
     model: LoadedModel | None = None,
-    **options: Unpack[DecodeOptions],
+    **options: Unpack[WorkOptions],
 ) -> DecodeReport:
     """Decode a `.kin` file to .mp4, .mkv, .y4m, .yuv or PNG files; see `decode_file`."""
     return decode_file(Path(source), os.fspath(target), DecodeSettings(**options), model=model)

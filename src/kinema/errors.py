@@ -64,3 +64,7 @@ class VideoError(KinemaError, ValueError):
 
 class FileError(KinemaError, OSError):
     """A path cannot be opened, created or replaced."""
+
+
+class WorkerError(KinemaError, RuntimeError):
+    """Processes that share the work die, or cannot be reached."""

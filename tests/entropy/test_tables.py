@@ -1,6 +1,7 @@
 """Tables: right distributions, exact integers, honest prices, no hostile array gets through."""
 
 import math
+import pickle
 from dataclasses import fields
 
 import numpy as np
@@ -28,6 +29,13 @@ def test_every_table_sums_to_the_total_with_nothing_below_one():
     totals = np.add.reduceat(GAUSSIAN.frequencies, GAUSSIAN.offsets)
     assert (totals == TOTAL).all()
     assert GAUSSIAN.frequencies.min() >= 1
+
+
+def test_tables_travel_to_other_processes():
+    assert GAUSSIAN.models  # constriction's own, which stay behind
+    copy = pickle.loads(pickle.dumps(GAUSSIAN))
+    for name, array in GAUSSIAN.to_arrays().items():
+        assert np.array_equal(array, getattr(copy, name))
 
 
 def test_shared_tables_keep_the_set_small():

@@ -19,7 +19,7 @@ from kinema.cli.messages import (
     refuse_terminal,
     tell_failure,
 )
-from kinema.cli.options import Device, Frames, Json, Overwrite, Start, Threads
+from kinema.cli.options import Device, Frames, Json, Overwrite, Ray, Start, Threads, Workers
 from kinema.cli.sources import pair_up
 from kinema.codec.target import Target, parse_amount
 from kinema.errors import ConfigError
@@ -58,6 +58,11 @@ def encode(
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier attempt was interrupted.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -80,6 +85,9 @@ def encode(
         with_audio=not no_audio,
         device=device,
         threads=threads,
+        workers=workers,
+        ray=ray,
+        resume=resume,
         overwrite=overwrite,
     )
     goal = Target(
@@ -165,6 +173,8 @@ def decode(
     frames: Frames = None,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    ray: Ray = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -176,7 +186,13 @@ def decode(
     from kinema.codec.reader import DecodeSettings
 
     settings = DecodeSettings(
-        start_s=start, num_frames=frames, device=device, threads=threads, overwrite=overwrite
+        start_s=start,
+        num_frames=frames,
+        device=device,
+        threads=threads,
+        workers=workers,
+        ray=ray,
+        overwrite=overwrite,
     )
     started = time.perf_counter()
     with progress_bar("decoding") as progress:

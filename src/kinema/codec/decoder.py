@@ -11,7 +11,7 @@ from kinema.codec.pictures import latent_size, picture_hash, to_planes
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.codec.structure import widest
 from kinema.entropy.symbols import SymbolReader
-from kinema.errors import ChecksumError
+from kinema.errors import BitstreamError, ChecksumError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Read
@@ -126,3 +126,13 @@ class Decoder:
                 raise ChecksumError("decoded picture differs from the encoder's")
             frames.append(Frame(*planes, header.pts, header.duration))
         return frames, coded.memory
+
+
+def decode_each(decoder: Decoder, packets: Sequence[CodedPacket]) -> list[Frame | BitstreamError]:
+    """Decode at once; if that fails, one by one: a frame for every packet, or what is wrong."""
+    try:
+        return [*decoder.decode_batch(packets)]
+    except BitstreamError as error:
+        if len(packets) == 1:
+            return [error]
+    return [result for packet in packets for result in decode_each(decoder, [packet])]

@@ -51,7 +51,7 @@ def decode_file(
     """
     settings.check()
     check_target(str(source), target, SUFFIXES)
-    with KinReader(source, settings=settings, model=model) as reader:
+    with _open(source, target, settings, model, note) as reader:
         span = reader.span
         if span is None:
             last = f"{reader.num_frames} frames" if reader.num_frames else "no frame"
@@ -72,6 +72,18 @@ def decode_file(
             report.lost = reader.lost
             _check_found(source, report)
     return report
+
+
+def _open(
+    source: Path, target: str, settings: DecodeSettings, model: LoadedModel | None, note: Note
+) -> KinReader:
+    """Open a file so that those decode it who shall."""
+    if settings.workers is None and settings.ray is None:
+        return KinReader(source, settings=settings, model=model)
+    from kinema.codec.chunked_decoding import ChunkedReader  # here: few need it
+
+    folder = None if target == "-" else Path(target).parent
+    return ChunkedReader(source, settings=settings, model=model, folder=folder, note=note)
 
 
 def verify_file(

@@ -85,6 +85,10 @@ class Encoder:
         self._memories = Memories()
         self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
 
+    def go_to(self, coding_index: int) -> None:
+        """Go on with the `coding_index`-th frame to be coded, from 0, which must be intra."""
+        self._num_coded, self._memories = coding_index, Memories()
+
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kinema.bitstream.container import ContainerWriter
 from kinema.codec.batches import batch_length, in_batches
+from kinema.codec.crews import check_division
 from kinema.codec.encoder import Encoder, check_effort
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
@@ -41,6 +42,14 @@ class EncodeSettings:
     device: str = "cpu"
     threads: int | None = None
     overwrite: bool = False
+    workers: int | None = None  # processes that code chunks of the video; None: this one, all of it
+    ray: str | None = None  # address of a Ray cluster whose processes do so instead
+    resume: bool = False  # go on with the finished chunks of an earlier attempt
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the video is coded in chunks; see `encode_in_chunks`."""
+        return self.workers is not None or self.ray is not None or self.resume
 
     def check(self) -> None:
         """Refuse combinations that no model can do.
@@ -51,6 +60,7 @@ class EncodeSettings:
         crf_to_units(self.crf)
         check_effort(self.effort)
         check_range(self.start_s, self.num_frames)
+        check_division(self.workers, self.ray)
         if isinstance(self.model, str) and self.model not in MODELS:
             raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
         model = MODELS[self.model] if isinstance(self.model, str) else self.model
@@ -150,6 +160,10 @@ def encode_file(
     settings.check()
     check_target(source, str(target), KIN_SUFFIXES)
     check_free(target, overwrite=settings.overwrite)
+    if settings.is_divided:
+        from kinema.codec.chunked_encoding import encode_in_chunks  # here: it builds on this file
+
+        return encode_in_chunks(source, target, settings, progress=progress, note=note)
     with open_source(source, settings, note) as video:
         return _Encoding(video, settings, source).run(target, progress)
 
@@ -183,7 +197,7 @@ class _Encoding:
         is_pipe = self._source == "-"  # whose reading may block, and Ctrl-C with it
         with nullcontext(iter(video)) if is_pipe else closing(ahead(video, DEPTH)) as items:
             batches = in_batches(items, Frame, length)
-            early, first = _until_frame(batches, self._source)
+            early, first = until_frame(batches, self._source)
             if self._settings.start_s:  # an excerpt begins at 0
                 self._shift = Shift(first.pts, video.format.time_base, video.audio_tracks)
             with self._open(target, self._shift.frame(first)) as writer:
@@ -238,7 +252,7 @@ class _Encoding:
         )
 
 
-def _until_frame(
+def until_frame(
     batches: Iterator[list[Frame | AudioPacket]], source: str
 ) -> tuple[list[list[Frame | AudioPacket]], Frame]:
     """The batches up to the first frame, and that frame."""

@@ -47,6 +47,8 @@ def encode_to_target(
     settings.check()
     if source == "-":
         raise ConfigError("a target needs a file that can be read more than once, not '-'")
+    if settings.resume:
+        raise ConfigError("--resume needs a crf; the search for a target begins from the start")
     check_target(source, str(path), KIN_SUFFIXES)
     check_free(path, overwrite=settings.overwrite)
     settings = replace(settings, model=settings.load_model())

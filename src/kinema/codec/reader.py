@@ -11,7 +11,8 @@ from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.limits import Limits
 from kinema.bitstream.packets import AudioPacketData, FramePacket, Packet
 from kinema.codec.batches import batch_length, in_batches
-from kinema.codec.decoder import Decoder
+from kinema.codec.crews import check_division
+from kinema.codec.decoder import Decoder, decode_each
 from kinema.codec.excerpt import (
     WHOLE,
     Span,
@@ -31,7 +32,7 @@ from kinema.codec.headers import (
 )
 from kinema.codec.losses import LossLog
 from kinema.codec.structure import STRUCTURES, structure_name
-from kinema.errors import BitstreamError, ConfigError, FileError
+from kinema.errors import ConfigError, FileError
 from kinema.models.registry import LoadedModel, load_model, model_name
 from kinema.video.frame import AudioPacket, AudioTrack, Frame, VideoFormat
 
@@ -45,6 +46,8 @@ class DecodeSettings:
     device: str = "cpu"
     threads: int | None = None
     overwrite: bool = False
+    workers: int | None = None  # processes that `decode_file` divides the work among; None: none
+    ray: str | None = None  # address of a Ray cluster instead
 
     def check(self) -> None:
         """Refuse ranges that cannot be.
@@ -53,6 +56,7 @@ class DecodeSettings:
             ConfigError: with what was expected.
         """
         check_range(self.start_s, self.num_frames)
+        check_division(self.workers, self.ray)
 
 
 class KinReader:
@@ -248,14 +252,13 @@ class KinReader:
                 threads=settings.threads,
                 device=settings.device,
             )
-        try:
-            frames = self._decoder.decode_batch(packets)
-        except BitstreamError as error:
-            if len(packets) == 1:
-                self._losses.cannot_decode(packets[0], error)
-                return {}
-            return {k: v for packet in packets for k, v in self._decode([packet]).items()}
-        return {packet.offset: frame for packet, frame in zip(packets, frames, strict=True)}
+        frames = {}
+        for packet, decoded in zip(packets, decode_each(self._decoder, packets), strict=True):
+            if isinstance(decoded, Frame):
+                frames[packet.offset] = decoded
+            else:
+                self._losses.cannot_decode(packet, decoded)
+        return frames
 
     def _check_open(self) -> None:
         if self._is_closed:

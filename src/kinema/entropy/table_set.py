@@ -47,6 +47,10 @@ class TableSet:
         _check_layout(self)
         _check_contents(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as arrays; constriction's models cannot."""
+        return TableSet.from_arrays, (self.to_arrays(),)
+
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
         """Give the arrays to store beside a model's weights."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
