@@ -13,7 +13,6 @@ from typing import cast
 
 import torch
 
-from kinema import __version__
 from kinema.bitstream.headers import SequenceHeader
 from kinema.codec.assembly import assemble
 from kinema.codec.batches import batch_length, in_batches
@@ -34,7 +33,7 @@ from kinema.codec.excerpt import Shift
 from kinema.codec.headers import sequence_header
 from kinema.codec.overlap import ahead
 from kinema.codec.structure import SequencePlan, make_plan
-from kinema.codec.tasks import EncodeTask
+from kinema.codec.tasks import VERSION, EncodeTask
 from kinema.codec.workers import Crew, Job, Result
 from kinema.errors import FileError, KinemaError
 from kinema.models.registry import LoadedModel
@@ -167,7 +166,7 @@ def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict
     """Everything that the bytes of chunks depend on, but for the frames themselves."""
     path = Path(source)
     return {
-        "version": __version__,
+        "version": VERSION,
         "torch": torch.__version__,
         "model": model.name,
         "weights": model.fingerprint.hex(),

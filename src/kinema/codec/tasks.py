@@ -4,12 +4,12 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from kinema import __version__
 from kinema.bitstream.container import ContainerWriter
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.packets import FramePacket
@@ -27,6 +27,10 @@ from kinema.models.registry import LoadedModel, load_model
 from kinema.video.frame import AudioPacket, Frame, Item
 from kinema.video.quality import psnr_planes
 
+try:
+    VERSION = version("kinema")
+except PackageNotFoundError:  # run from its folder, without being installed
+    VERSION = "not installed"
 Losses: TypeAlias = dict[int, BitstreamError]  # by place in the chunk: why there is no picture
 
 
@@ -42,7 +46,7 @@ class EncodeTask:
 
     settings: EncodeSettings
     header: SequenceHeader
-    version: str = __version__
+    version: str = VERSION
 
     def open(self) -> Run:
         """Load the model.
@@ -52,11 +56,11 @@ class EncodeTask:
         """
         encoder = self.settings.open_encoder()
         if (self.version, self.header.weights_fingerprint) != (
-            __version__,
+            VERSION,
             encoder.model.fingerprint,
         ):
             raise WeightsMismatchError(
-                f"a worker has kinema {__version__} with weights "
+                f"a worker has kinema {VERSION} with weights "
                 f"{encoder.model.fingerprint.hex()}; needed: {self.version} with "
                 f"{self.header.weights_fingerprint.hex()}"
             )
