@@ -23,38 +23,8 @@ from kinema.models import registry
 KIT = runpy.run_path(str(Path(__file__).parent / "codec" / "kit.py"))
 TOY = runpy.run_path(str(Path(__file__).parent / "codec" / "toy_video.py"))
 tiny_weights, tiny_model = KIT["tiny_weights"], KIT["tiny_model"]
+run, refused = KIT["run"], KIT["refused"]
 HEAVY = ("torch", "numpy", "av", "constriction", "matplotlib")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kinema", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    handler = signal.getsignal(signal.SIGTERM)
-    yield call
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture
-def refused(run):
-    """Run a command that must fail; give its line."""
-
-    def call(*arguments):
-        status, out, err = run(*arguments)
-        assert status == 2
-        assert out == ""
-        assert err.startswith("kinema: ")
-        assert err.count("\n") == 1
-        return err
-
-    return call
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ Names are loaded when they are first used, so that importing the package is quic
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kinema.version import VERSION
+
 if TYPE_CHECKING:
-    from kinema.api import decode, encode, open, verify
+    from kinema.api import concat, cut, decode, encode, open, verify
     from kinema.codec.decoder import Decoder
     from kinema.codec.encoder import Encoder
     from kinema.codec.reader import KinReader
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from kinema.models.registry import load_model
     from kinema.video.frame import Frame
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Decoder",
@@ -31,6 +33,8 @@ __all__ = [
     "Frame",
     "KinReader",
     "KinemaError",
+    "concat",
+    "cut",
     "decode",
     "encode",
     "load_model",
@@ -44,6 +48,8 @@ _HOMES = {
     "Frame": "kinema.video.frame",
     "KinReader": "kinema.codec.reader",
     "KinemaError": "kinema.errors",
+    "concat": "kinema.api",
+    "cut": "kinema.api",
     "decode": "kinema.api",
     "encode": "kinema.api",
     "load_model": "kinema.models.registry",

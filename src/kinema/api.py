@@ -1,11 +1,15 @@
 """Whole files from Python: what the commands do, as functions."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from kinema.codec.copying import EditReport
+from kinema.codec.cutting import CutSettings, cut_file
 from kinema.codec.decoding import DecodeReport, decode_file, verify_file
 from kinema.codec.encoding import EncodeReport, EncodeSettings, encode_file
+from kinema.codec.joining import concat_files
 from kinema.codec.rate_control import encode_to_target
 from kinema.codec.reader import DecodeSettings, KinReader
 from kinema.codec.target import Target
@@ -93,6 +97,38 @@ def decode(
 def verify(source: StrPath, *, model: LoadedModel | None = None) -> DecodeReport:
     """Decode everything, compare every picture with its hash, write nothing."""
     return verify_file(Path(source), model=model)
+
+
+def cut(
+    source: StrPath,
+    target: StrPath,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    exact: bool = False,
+    overwrite: bool = False,
+) -> EditReport:
+    """Copy a stretch of a `.kin` file to another one, without coding anew; see `cut_file`.
+
+    Args:
+        source: the `.kin` file.
+        target: the one to be made.
+        start_s: where to begin, in seconds after the first frame: at the intra frame at or before
+            the frame that is shown then.
+        end_s: where to end; a frame stays whole; None: after the last frame.
+        exact: refuse a start that is not at an intra frame.
+        overwrite: whether an existing target may be replaced.
+
+    Raises:
+        KinemaError: times that cannot be, damage, or a target that cannot be written.
+    """
+    settings = CutSettings(start_s=start_s, end_s=end_s, exact=exact, overwrite=overwrite)
+    return cut_file(Path(source), Path(target), settings)
+
+
+def concat(sources: Sequence[StrPath], target: StrPath, *, overwrite: bool = False) -> EditReport:
+    """Put `.kin` files one after the other, without coding anew; see `concat_files`."""
+    return concat_files([Path(source) for source in sources], Path(target), overwrite=overwrite)
 
 
 def open(

@@ -5,12 +5,15 @@ Loaded by path; the fixtures become those of the module that takes them.
 
 import json
 import runpy
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from kinema import cli
 from kinema.bitstream.container import ContainerReader, ContainerWriter
 from kinema.bitstream.packets import FramePacket
 from kinema.codec.encoding import EncodeSettings, encode_file
@@ -53,6 +56,37 @@ def tiny_model(tiny_weights, monkeypatch):
     return registry.load_model("intra")
 
 
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: (exit status, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kinema", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def refused(run):
+    """Run a command that must fail; give its line."""
+
+    def call(*arguments):
+        status, out, err = run(*arguments)
+        assert status == 2
+        assert out == ""
+        assert err.startswith("kinema: ")
+        assert err.count("\n") == 1
+        return err
+
+    return call
+
+
 def draw(count=6, size=(48, 32), step=1) -> list[Frame]:
     """A clip with a moving square, in units of one frame."""
     return TINY["draw_frames"]("shapes", size, [(step * i, step) for i in range(count)])
@@ -71,6 +105,11 @@ def encoded(path, source, **settings):
     """Encode a file; give the path."""
     encode_file(str(source), path, EncodeSettings(**settings), note=lambda _: None)
     return path
+
+
+def encode_tiny(path, source):
+    """Encode with the tiny system as `tiny.load_tiny` gives it, for programs that load that."""
+    return encoded(path, source, model=load_tiny())
 
 
 def packets_of(path) -> list[FramePacket]:

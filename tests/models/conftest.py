@@ -6,13 +6,19 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
-from kinema.models.dual_domain import DualDomainCodec, DualDomainConfig
+from kinema.models.dual_domain import DualDomainCodec
+from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.moving import MovingConfig
 from kinema.nn.exact import GridConv
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
 from kinema.parts.deformable import DeformableConfig
 from kinema.parts.motion_codec import MotionConfig
 from kinema.parts.temporal import ContextConfig
+
+TINY_STAGE = DeformableConfig(
+    stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
+)
 
 
 @pytest.fixture
@@ -77,22 +83,43 @@ def tiny_dual_domain(tiny_config, pictures):
     def make(seed=0, *, has_pixel_branch=True):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        stage = DeformableConfig(
-            stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
-        )
-        config = DualDomainConfig(
+        context = ContextConfig(stage=TINY_STAGE, has_pixel_branch=has_pixel_branch)
+        motion = MotionConfig(width=8)
+        config = MovingConfig(intra=tiny_config, motion=motion, context=context)
+        return shake(DualDomainCodec(config), pictures(24, 64, 64, seed))
+
+    return make
+
+
+@pytest.fixture
+def tiny_lstvc(tiny_config, pictures):
+    """Make an LSTVC with hardly any channels and no parameter at zero."""
+
+    def make(seed=0):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        config = LstvcConfig(
             intra=tiny_config,
             motion=MotionConfig(width=8),
-            context=ContextConfig(stage=stage, has_pixel_branch=has_pixel_branch),
+            context=ContextConfig(stage=TINY_STAGE),
+            state_channels=8,
+            refinement_channels=8,
+            refinement_blocks=1,
         )
-        network = DualDomainCodec(config)
-        x = torch.nn.functional.pixel_unshuffle(pictures(24, 64, 64, seed), 2)
-        network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
-        with torch.no_grad():
-            network.coarse.linear.copy_(network.analysis.linear)
-            for parameter in network.parameters():
-                spread = float(parameter.abs().mean())
-                parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
+        network = shake(LstvcCodec(config), pictures(24, 64, 64, seed))
+        network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
         return network
 
     return make
+
+
+def shake(network, x):
+    """Start from pictures, then leave no parameter at zero."""
+    x = torch.nn.functional.pixel_unshuffle(x, 2)
+    network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
+    with torch.no_grad():
+        network.coarse.linear.copy_(network.analysis.linear)
+        for parameter in network.parameters():
+            spread = float(parameter.abs().mean())
+            parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
+    return network

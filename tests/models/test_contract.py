@@ -12,10 +12,13 @@ from torch import nn
 
 from kinema.errors import ConfigError
 from kinema.models.configs import from_dict, to_dict
-from kinema.models.dual_domain import DualDomainCodec, DualDomainConfig
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.dual_domain import build_small as build_dual_domain
 from kinema.models.intra import IntraCodec, IntraConfig, build_small
 from kinema.models.intra_paper import IntraPaperCodec, IntraPaperConfig, build_paper
+from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.lstvc import build_small as build_lstvc
+from kinema.models.moving import MovingConfig
 from kinema.models.registry import MODELS
 from kinema.nn.exact import GridLayer
 from kinema.parts.channels import Estimate
@@ -50,10 +53,18 @@ SYSTEMS = {
     "dual_domain": System(
         DualDomainCodec,
         build_dual_domain,
-        DualDomainConfig(),
+        MovingConfig(),
         96,
         exact=True,
         looks_back=("motion.", "coarse.", "alignment.", "temporal."),
+    ),
+    "lstvc": System(
+        LstvcCodec,
+        build_lstvc,
+        LstvcConfig(),
+        96,
+        exact=True,
+        looks_back=("motion.", "coarse.", "alignment.", "contextual.", "long_term.", "refinement."),
     ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }
@@ -70,12 +81,14 @@ def system(name):
 
 
 @pytest.fixture
-def trainable(name, tiny_intra, tiny_dual_domain):
+def trainable(name, tiny_intra, tiny_dual_domain, tiny_lstvc):
     """The tiny system as it trains."""
     if name == "intra":
         return tiny_intra()
     if name == "dual_domain":
         return tiny_dual_domain()
+    if name == "lstvc":
+        return tiny_lstvc()
     torch.manual_seed(0)
     network = IntraPaperCodec(TINY_PAPER)
     with torch.no_grad():

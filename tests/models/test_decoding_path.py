@@ -133,8 +133,9 @@ def test_decoding_uses_only_exact_operations(network, coded, read):
     assert {"convolution", "bmm", "index_copy_"} <= watch.seen
 
 
-def test_decoding_p_frames_uses_only_exact_operations(tiny_dual_domain, pictures, freeze, tables):
-    network = freeze(tiny_dual_domain())
+@pytest.mark.parametrize("system", ["tiny_dual_domain", "tiny_lstvc"])
+def test_decoding_p_frames_uses_only_exact_operations(system, request, pictures, freeze, tables):
+    network = freeze(request.getfixturevalue(system)())
     frames = [pictures(1, 80, 112, seed) for seed in range(3)]
     memory, payloads = None, []
     with torch.no_grad():

@@ -5,8 +5,8 @@ import torch
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.errors import ConfigError
-from kinema.models.dual_domain import Memory
 from kinema.models.frames import Reference
+from kinema.models.moving import Memory
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
 from kinema.parts.planes import pack_planes, unpack_planes

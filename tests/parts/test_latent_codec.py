@@ -69,7 +69,7 @@ def test_write_and_read_agree_at_any_size(size, codec, freeze, tables):
 class Stranger:
     """A guide that tells nonsense."""
 
-    is_binding = False
+    is_binding = is_centred = False
 
     def hyper_distribution(self, usual, crf):
         del crf

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.models.dual_domain import DualDomainCodec, DualDomainConfig
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.frames import Reference
+from kinema.models.moving import MovingConfig
 from kinema.parts.channels import Estimate
 from kinema.parts.deformable import DeformableConfig
 from kinema.parts.motion_codec import MotionConfig
@@ -36,7 +37,7 @@ def started(sampler, tiny_config, monkeypatch):
     stage = DeformableConfig(
         stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
     )
-    config = DualDomainConfig(
+    config = MovingConfig(
         intra=tiny_config, motion=MotionConfig(width=8), context=ContextConfig(stage=stage)
     )
     network = DualDomainCodec(config)

@@ -1,9 +1,12 @@
+import errno
+import io
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kinema.errors import VideoError
+from kinema.errors import FileError, VideoError
 from kinema.video.raw import layout_of
 
 
@@ -68,3 +71,24 @@ def test_layouts_round_chroma_up():
     assert layout_of("yuv422p10le", 5, 3).size_bytes == 30 + 2 * 18
     assert layout_of("yuva444p", 5, 3).size_bytes == 60
     assert layout_of("gray", 5, 3).size_bytes == 15
+
+
+def test_a_full_disk_leaves_nothing_behind(kit, tmp_path, monkeypatch):
+    """The rest of a buffer finds no room either, when the file is closed."""
+
+    class Full(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(path, mode):
+        path.touch()
+        return io.BufferedWriter(Full())
+
+    monkeypatch.setattr(Path, "open", full)
+    for name in ("a.y4m", "a_64x48_25.yuv"):
+        with pytest.raises(FileError, match=rf"{name}: cannot be written \(No space left"):
+            kit.write(tmp_path / name, kit.format(), kit.frames(9))
+    assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ from kinema.bitstream.packets import (
     pack_frame,
 )
 from kinema.bitstream.scanning import PacketScanner
-from kinema.errors import FileError
+from kinema.errors import BitstreamError, FileError
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -37,7 +37,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 class ContainerWriter:
     """Writes a file under a temporary name beside its target; a clean exit gives it its name.
 
-    Memory holds the index only: 25 bytes per frame.
+    Memory holds the index only: 29 bytes per frame, or fewer.
 
     Args:
         path: the target; its folder must exist.
@@ -163,11 +163,17 @@ class ContainerReader:
     def __init__(self, source: PathLike | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._owned_file: BinaryIO | None = None
+        name = source if isinstance(source, (str, os.PathLike)) else None
         if isinstance(source, (str, os.PathLike)):
             source = self._owned_file = _open(source)
         try:
             self._source = Source(source)
             self.header, self.first_packet_offset = read_opening(self._source, limits)
+        except BitstreamError as error:
+            self.close()
+            if name is None:
+                raise
+            raise type(error)(f"{name}: {error}") from error
         except BaseException:
             self.close()
             raise

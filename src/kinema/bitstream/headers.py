@@ -1,6 +1,6 @@
 """What a file says about itself (sequence header) and about each picture (frame header)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -139,9 +139,14 @@ class SequenceHeader:
 
     def usual_pts(self, display_index: int) -> int:
         """Give the pts of a frame in a steady cadence, rounded half up, in units of `time_base`."""
+        return self.cadence()(display_index)
+
+    def cadence(self) -> Callable[[int], int]:
+        """Give `usual_pts` as a function that is quick to call for many frames."""
         ticks = 1 / (self.frame_rate * self.time_base)
-        doubled = 2 * display_index * ticks.numerator + ticks.denominator
-        return self.start_pts + doubled // (2 * ticks.denominator)
+        start, twice, divisor = self.start_pts, 2 * ticks.numerator, 2 * ticks.denominator
+        half = ticks.denominator
+        return lambda display_index: start + (twice * display_index + half) // divisor
 
     def check_limits(self, limits: Limits) -> None:
         """Refuse pictures and tracks that are too large or too many.

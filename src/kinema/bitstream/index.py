@@ -1,8 +1,9 @@
 """The seek index: where each frame stands in the file, compactly in memory and in bytes."""
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple, Self
 
 from kinema.bitstream.bits import SIGNED_MAX, U32_MAX, ByteReader, ByteWriter
@@ -27,7 +28,9 @@ class IndexEntry(NamedTuple):
 
 
 class Index:
-    """A growing list of entries, 25 bytes each.
+    """A growing list of entries, 25 bytes each and 4 more for intra frames.
+
+    Where times grow from entry to entry, as in sound files, looking for one is quick.
 
     Raises (`append`, `from_bytes`):
         LimitError: more entries than `max_entries`.
@@ -40,6 +43,8 @@ class Index:
         self._pts = array("q")
         self._offset = array("Q")
         self._is_intra = array("B")
+        self._intra_places = array("I")  # of intra frames among the entries
+        self._is_ordered = True  # by pts
 
     def __len__(self) -> int:
         return len(self._offset)
@@ -58,6 +63,9 @@ class Index:
         check_range("offset in the index", entry.offset, lowest, OFFSET_MAX)
         check_range("display_index in the index", entry.display_index, 0, U32_MAX)
         check_range("pts in the index", entry.pts, -SIGNED_MAX - 1, SIGNED_MAX)
+        self._is_ordered = self._is_ordered and (not self._pts or self._pts[-1] < entry.pts)
+        if entry.is_intra:
+            self._intra_places.append(len(self))
         self._display_index.append(entry.display_index)
         self._pts.append(entry.pts)
         self._offset.append(entry.offset)
@@ -65,9 +73,43 @@ class Index:
 
     def seek(self, pts: int) -> IndexEntry | None:
         """Find the last intra frame at or before `pts`; the first one where all come later."""
-        intra = [entry for entry in self if entry.is_intra]
-        before = (entry for entry in intra if entry.pts <= pts)
-        return max(before, key=lambda entry: entry.pts, default=intra[0] if intra else None)
+        places, pts_of = self._intra_places, self._pts.__getitem__
+        if not places:
+            return None
+        if self._is_ordered:
+            return self[places[max(0, bisect_right(places, pts, key=pts_of) - 1)]]
+        before = (place for place in places if self._pts[place] <= pts)
+        return self[max(before, key=pts_of, default=places[0])]
+
+    def pts_of(self, display_index: int) -> int | None:
+        """Find the time of a frame by its display index; None where there is no such frame."""
+        try:
+            return self._pts[self._display_index.index(display_index)]
+        except ValueError:
+            return None
+
+    def place_of(self, offset: int) -> int:
+        """Find the place among the entries of the frame whose packet starts at `offset`."""
+        return bisect_left(self._offset, offset)
+
+    def pts_from(self, pts: float) -> Iterator[int]:
+        """Go through the times, in file order, that are not before `pts`."""
+        first = bisect_left(self._pts, pts) if self._is_ordered else 0
+        return (time for time in islice(self._pts, first, None) if time >= pts)
+
+    def shown_at(self, pts: int) -> int | None:
+        """Find the time of the frame that is shown at `pts`: the last one that is not after it."""
+        if self._is_ordered:
+            place = bisect_right(self._pts, pts)
+            return self._pts[place - 1] if place else None
+        return max((time for time in self._pts if time <= pts), default=None)
+
+    def count_from(self, pts: int, last: int | None) -> int:
+        """Count the frames from one time to another, both included; None: to the last frame."""
+        if self._is_ordered:
+            end = len(self) if last is None else bisect_right(self._pts, last)
+            return max(0, end - bisect_left(self._pts, pts))
+        return sum(pts <= time and (last is None or time <= last) for time in self._pts)
 
     def frames_between(self, begin: int, end: int) -> tuple[int, ...]:
         """Name the frames whose packets start in bytes `begin..end - 1`, by display index."""
@@ -77,10 +119,11 @@ class Index:
     def to_bytes(self, sequence: SequenceHeader) -> bytes:
         """Pack as the body of an index packet: 2 or 3 bytes for most frames in a steady cadence."""
         writer = ByteWriter()
+        usual_pts = sequence.cadence()
         last_offset, last_display_index = 0, -1
         for display_index, pts, offset, is_intra in self:
             step = display_index - last_display_index
-            delay = pts - sequence.usual_pts(display_index)
+            delay = pts - usual_pts(display_index)
             is_irregular = step != 1 or delay != 0
             writer.write_varint(4 * (offset - last_offset) + IS_INTRA * is_intra + is_irregular)
             if is_irregular:
@@ -93,6 +136,7 @@ class Index:
     def from_bytes(cls, data: bytes, sequence: SequenceHeader, max_entries: int) -> Self:
         """Invert `to_bytes`; errors also as in ByteReader."""
         reader, index = ByteReader(data), cls(max_entries)
+        usual_pts = sequence.cadence()
         offset, display_index = 0, -1
         while reader.num_left:
             code = reader.read_varint()
@@ -100,7 +144,7 @@ class Index:
             is_irregular = code & IS_IRREGULAR
             display_index += reader.read_signed() if is_irregular else 1
             delay = reader.read_signed() if is_irregular else 0
-            pts = sequence.usual_pts(display_index) + delay
+            pts = usual_pts(display_index) + delay
             index.append(IndexEntry(display_index, pts, offset, code & IS_INTRA != 0))
         return index
 

@@ -22,7 +22,7 @@ class Limits:
     max_text_bytes: int = 64  # name of an audio codec, a channel layout, a language
     max_extradata_bytes: int = 1 << 16  # set-up bytes of one audio track
     max_references: int = 8  # pictures that one frame predicts from
-    max_index_entries: int = 1 << 21  # frames: 19 hours at 30 per second; 52 MB in memory
+    max_index_entries: int = 1 << 21  # frames: 19 hours at 30 per second; 60 MB in memory
     max_search_effort: int = 64  # bytes checksummed in vain per byte of a damaged file
 
     def __post_init__(self) -> None:

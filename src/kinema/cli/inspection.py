@@ -24,13 +24,18 @@ def info(
             print(f"{name.replace('_', ' ')}: {value}")
 
 
-def verify(source: Annotated[Path, typer.Argument(metavar="INPUT.kin")]) -> None:
+def verify(
+    source: Annotated[Path, typer.Argument(metavar="INPUT.kin")], as_json: Json = False
+) -> None:
     """Decode everything and compare every picture with its hash."""
     from kinema.codec.decoding import verify_file
 
     report = verify_file(source)
+    if as_json:
+        print(json.dumps({"file": str(source), **report.figures()}))
     refuse_damage(source, report, f"{report.num_frames} others are good")
-    print(f"{source}: {report.num_frames} frames, all as the encoder saw them")
+    if not as_json:
+        print(f"{source}: {report.num_frames} frames, all as the encoder saw them")
 
 
 def models(as_json: Json = False) -> None:

@@ -1,23 +1,47 @@
 """What commands tell: progress, notes and refusals."""
 
 import contextlib
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from kinema.errors import BitstreamError, ConfigError
+from kinema.errors import BitstreamError, ConfigError, KinemaError
 
 if TYPE_CHECKING:
     from kinema.codec.decoding import DecodeReport
 
+FAILED = 2  # exit status
 MAX_REASONS = 3  # places of damage that a message spells out
 
 
 def note(line: str) -> None:
     """Tell in one line what was converted, dropped or chosen."""
     print(f"note: {line}", file=sys.stderr)
+
+
+def explain(error: Exception) -> str | None:
+    """What to tell about an error; None for a bug of ours, which shows its traceback."""
+    if isinstance(error, (KinemaError, OSError)):
+        return str(error)
+    is_torchs = isinstance(error, RuntimeError) and "allocate" in str(error)
+    if is_torchs or isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if type(error).__module__.partition(".")[0] not in ("click", "typer"):
+        return None
+    return str(error.format_message() if hasattr(error, "format_message") else error)
+
+
+def tell_failure(message: str) -> None:
+    """Say in one line what went wrong."""
+    print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
+
+
+def print_figures(figures: Mapping[str, object], line: str, *, as_json: bool) -> None:
+    """Give what came of a command on standard output: a line, or one JSON object."""
+    print(json.dumps(figures) if as_json else line)
 
 
 def refuse_damage(source: Path, report: "DecodeReport", rest: str) -> None:

@@ -1,20 +1,23 @@
 """The program `kinema`: its commands, and how every one of them ends."""
 
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 
 from kinema import __version__
-from kinema.cli import coding, inspection, research
-from kinema.errors import KinemaError
+from kinema.cli import coding, editing, inspection, research
+from kinema.cli.messages import FAILED, explain, tell_failure
+from kinema.errors import BitstreamError, TruncatedError
 
 app = typer.Typer(
     name="kinema",
     help="A learned video codec that decodes bit-exactly on every machine.",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -22,6 +25,8 @@ INTERRUPTED = 130  # what typer makes of Ctrl-C
 COMMANDS = (
     coding.encode,
     coding.decode,
+    editing.cut,
+    editing.concat,
     inspection.info,
     inspection.verify,
     inspection.models,
@@ -42,40 +47,41 @@ def kinema(
         print(context.get_help())
 
 
+def _not_aborting(command: Callable[..., None]) -> Callable[..., None]:
+    """Keep typer from taking a truncated file, an `EOFError`, for the end of a user's input."""
+
+    @functools.wraps(command)
+    def call(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except TruncatedError as error:
+            raise BitstreamError(str(error)) from error
+
+    return call
+
+
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command()(_not_aborting(_command))
 
 
 def main() -> None:
     """Run a command; whatever a user can cause ends in one line and exit status 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = app(standalone_mode=False) or 0
+        status = app(standalone_mode=False, prog_name="kinema") or 0
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:
         if _is_broken_pipe(error):  # the reader of our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(2)
-        line = _explain(error)
+            sys.exit(FAILED)
+        line = explain(error)
         if line is None:
             raise
         _fail(line)
     if status == INTERRUPTED:
         _fail("interrupted")
-    sys.exit(status)
-
-
-def _explain(error: Exception) -> str | None:
-    """What to tell about an error; None for a bug of ours, which shows its traceback."""
-    if isinstance(error, (KinemaError, OSError)):
-        return str(error)
-    is_torchs = isinstance(error, RuntimeError) and "allocate" in str(error)
-    if is_torchs or isinstance(error, MemoryError):
-        return f"out of memory: {error}"
-    if type(error).__module__.partition(".")[0] not in ("click", "typer"):
-        return None
-    return str(error.format_message() if hasattr(error, "format_message") else error)
+    sys.exit(FAILED if status else 0)
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -90,5 +96,5 @@ def _is_broken_pipe(error: BaseException | None) -> bool:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"kinema: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    tell_failure(message)
+    sys.exit(FAILED)

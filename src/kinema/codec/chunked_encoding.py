@@ -38,6 +38,7 @@ from kinema.codec.workers import Crew, Job, Result
 from kinema.errors import FileError, KinemaError
 from kinema.models.registry import LoadedModel
 from kinema.parts.quality import crf_to_units
+from kinema.version import VERSION
 from kinema.video.frame import Frame, Item, Note
 from kinema.video.reading import VideoReader
 

@@ -20,6 +20,10 @@ class DecodeReport:
     num_frames: int = 0
     lost: list[str] = field(default_factory=list)  # one line per damaged stretch or frame
 
+    def figures(self) -> dict[str, object]:
+        """Everything of interest, ready for JSON."""
+        return {"frames": self.num_frames, "lost": self.lost}
+
 
 def decode_file(
     source: Path,

@@ -41,7 +41,7 @@ def describe(source: Path) -> dict[str, object]:
         return {
             "file": str(source),
             **_picture_facts(header),
-            "model": _model(header),
+            "model": model_of(header),
             "weights": header.weights_fingerprint.hex(),
             "structure": structure_name(header.structure),
             "intra_period": header.intra_period,
@@ -78,7 +78,8 @@ def _picture_facts(header: SequenceHeader) -> dict[str, object]:
     }
 
 
-def _model(header: SequenceHeader) -> str:
+def model_of(header: SequenceHeader) -> str:
+    """Name the model that a file was made with."""
     try:
         return model_name(header.model_number)
     except WeightsMismatchError:

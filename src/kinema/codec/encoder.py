@@ -11,13 +11,14 @@ from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, 
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.codec.structure import FramePlan, SequencePlan, make_plan
 from kinema.entropy.symbols import SymbolWriter
-from kinema.errors import ShapeError
+from kinema.errors import ConfigError, ShapeError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
 from kinema.parts.quality import CRF_UNITS, crf_to_units
 from kinema.video.frame import Frame
 
+MAX_EFFORT = 100  # passes; ten gain most of what there is
 DECIDE = 1.0  # worth of an error in rate-distortion decisions; see docs/LOG.md
 
 
@@ -47,13 +48,14 @@ class Encoder:
         plan: which frames are intra, and what the others refer to.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what an encoding is decided by, all of it by name
         self,
         model: LoadedModel,
         *,
         structure: str | None = None,
         intra_period: int | None = None,
         refresh: int = 0,
+        effort: int = 0,
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
@@ -65,17 +67,20 @@ class Encoder:
             intra_period: frames from one intra frame to the next; -1: only the first is intra;
                 None for the usual one: 1 in all-intra, else 32.
             refresh: an additional intra frame every so many frames; 0: none.
+            effort: passes that improve the symbols of a frame together, 0 to 100.
             threads: of the processor; None leaves torch's setting.
             device: "cpu" or "cuda"; the coded bytes may differ, the decoded picture of given bytes
                 never does.
 
         Raises:
-            ConfigError, NumericProfileError: as `make_plan` and `prepare`.
+            ConfigError, NumericProfileError: as `make_plan`, `check_effort` and `prepare`.
         """
         self.model = model
         self.plan: SequencePlan = make_plan(model.structures, structure, intra_period, refresh)
         self._device = prepare(threads, device)
         self._network = network_on(model, self._device)
+        check_effort(effort)
+        self._effort = effort
         self._num_coded = 0
         self._memories = Memories()
         self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
@@ -138,11 +143,22 @@ class Encoder:
         qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
         with exact_arithmetic():
             x = to_tensor(frames, self._device)
-            channel = Write(writers, self.model.frozen.tables, decide=DECIDE)
+            tables = self.model.frozen.tables
+            channel = Write(writers, tables, decide=DECIDE, passes=self._effort)
             size = latent_size(width, height)
             coded = self._network.code_frame(x, qualities, size, channel, references)
             pictures = to_planes(coded.x_hat, width, height)
         return _Group([writer.finish() for writer in writers], pictures, coded.memory)
+
+
+def check_effort(effort: int) -> None:
+    """Refuse what is no number of passes.
+
+    Raises:
+        ConfigError: outside 0 to 100.
+    """
+    if not 0 <= effort <= MAX_EFFORT:
+        raise ConfigError(f"effort {effort}, expected 0 to {MAX_EFFORT}")
 
 
 def _coded_picture(

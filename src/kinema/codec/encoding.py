@@ -9,7 +9,7 @@ from pathlib import Path
 from kinema.bitstream.container import ContainerWriter
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.crews import check_division
-from kinema.codec.encoder import Encoder
+from kinema.codec.encoder import Encoder, check_effort
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
 from kinema.codec.overlap import ahead
@@ -35,6 +35,7 @@ class EncodeSettings:
     structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
     intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
     refresh: int = 0  # an additional intra frame every so many frames; 0: none
+    effort: int = 0  # passes of refinement of each frame's symbols, 0 to 100
     start_s: float = 0.0  # where to begin, in seconds
     num_frames: int | None = None  # None: to the end
     with_audio: bool = True
@@ -57,6 +58,7 @@ class EncodeSettings:
             ConfigError: with what is known instead.
         """
         crf_to_units(self.crf)
+        check_effort(self.effort)
         check_range(self.start_s, self.num_frames)
         check_division(self.workers, self.ray)
         if isinstance(self.model, str) and self.model not in MODELS:
@@ -75,6 +77,7 @@ class EncodeSettings:
             structure=self.structure,
             intra_period=self.intra_period,
             refresh=self.refresh,
+            effort=self.effort,
             threads=self.threads,
             device=self.device,
         )

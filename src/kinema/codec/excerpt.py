@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import islice
 
 from kinema.bitstream.bits import SIGNED_MAX
+from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.index import Index
 from kinema.bitstream.packets import AudioPacketData
@@ -56,8 +57,9 @@ class Span:
 
     def is_far_past(self, pts: int, header: SequenceHeader) -> bool:
         """Whether even audio that belongs to it comes before the frame at `pts`."""
+        lead_s = MAX_INTERLEAVING_S if header.audio_tracks else 0
         is_last = self.last_pts is not None
-        return is_last and (pts - self.end_pts) * header.time_base > MAX_INTERLEAVING_S
+        return is_last and (pts - self.end_pts) * header.time_base > lead_s
 
 
 WHOLE = Span(-SIGNED_MAX - 1)
@@ -79,7 +81,7 @@ def find_span(
     """
     earliest = (Fraction(start_s) - TIME_TOLERANCE_S) / header.time_base
     begin_pts = header.start_pts + math.ceil(earliest) if start_s else -math.inf
-    all_pts = (entry.pts for entry in index if entry.pts >= begin_pts)
+    all_pts = index.pts_from(begin_pts)
     first = next(all_pts, None)
     if first is None:
         return None
@@ -94,14 +96,29 @@ def find_span(
 
 def find_shown(index: Index, header: SequenceHeader, time_s: float) -> Span | None:
     """Find the frame that is shown at a time, and all later ones; None where there is none."""
-    pts = header.start_pts + math.floor(Fraction(time_s) / header.time_base)
-    shown = max((entry.pts for entry in index if entry.pts <= pts), default=None)
+    latest = (Fraction(time_s) + TIME_TOLERANCE_S) / header.time_base
+    shown = index.shown_at(header.start_pts + math.floor(latest))
     return find_span(index, header, 0.0, None) if shown is None else Span(shown)
+
+
+def find_offsets(container: ContainerReader, span: Span) -> tuple[int, int]:
+    """Find where to start reading, which may be earlier for the sake of audio, and the first frame.
+
+    The first frame is the intra frame that decoding of the stretch starts at.
+    """
+    header = container.header
+    first = container.seek_offset(span.begin_pts)
+    if not header.audio_tracks:
+        return first, first
+    lead = math.ceil(MAX_INTERLEAVING_S / header.time_base)  # audio may come this early
+    begin = container.seek_offset(span.begin_pts - lead)
+    is_first = len(container.index) == 0 or begin <= container.index[0].offset
+    return (container.first_packet_offset if is_first else begin), first
 
 
 def count_frames(index: Index, span: Span) -> int:
     """How many frames of a file belong to a stretch."""
-    return sum(span.has_frame(entry.pts) for entry in index)
+    return index.count_from(span.begin_pts, span.last_pts)
 
 
 class Shift:

@@ -13,7 +13,15 @@ from kinema.bitstream.packets import AudioPacketData, FramePacket, Packet
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.crews import check_division
 from kinema.codec.decoder import Decoder, decode_each
-from kinema.codec.excerpt import WHOLE, Span, check_range, count_frames, find_shown, find_span
+from kinema.codec.excerpt import (
+    WHOLE,
+    Span,
+    check_range,
+    count_frames,
+    find_offsets,
+    find_shown,
+    find_span,
+)
 from kinema.codec.headers import (
     CODEC_LIMITS,
     audio_tracks,
@@ -24,10 +32,9 @@ from kinema.codec.headers import (
 )
 from kinema.codec.losses import LossLog
 from kinema.codec.structure import STRUCTURES, structure_name
-from kinema.errors import FileError
+from kinema.errors import ConfigError, FileError
 from kinema.models.registry import LoadedModel, load_model, model_name
 from kinema.video.frame import AudioPacket, AudioTrack, Frame, VideoFormat
-from kinema.video.reading import MAX_INTERLEAVING_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,19 @@ class KinReader:
         span = find_shown(self._container.index, self.header, time_s)
         return (i for i in self._items(span, with_audio=False) if isinstance(i, Frame))
 
+    def seek_frame(self, number: int) -> Iterator[Frame]:
+        """Frames from a frame on, given by its number in display order, from 0.
+
+        Raises:
+            ConfigError: the file has no such frame.
+            FileError: the reader is closed.
+        """
+        self._check_open()
+        pts = self._container.index.pts_of(number)
+        if pts is None:
+            raise ConfigError(f"frame {number}: the file has {self.num_frames} frames, from 0 on")
+        return (i for i in self._items(Span(pts), with_audio=False) if isinstance(i, Frame))
+
     def items(self, *, with_audio: bool = True) -> Iterator[Frame | AudioPacket]:
         """Frames and audio packets of the chosen range, as interleaved in the file."""
         return self._items(self.span, with_audio=with_audio)
@@ -212,10 +232,7 @@ class KinReader:
         """Where to start reading, and where the first frame is; None and 0 for a whole file."""
         if span == WHOLE:
             return None, 0
-        lead = round(MAX_INTERLEAVING_S / self.header.time_base)  # its audio may come this early
-        lead *= bool(self.audio_tracks)
-        seek = self._container.seek_offset
-        return seek(span.begin_pts - lead), seek(span.begin_pts)
+        return find_offsets(self._container, span)
 
     def _decode(self, packets: list[FramePacket]) -> dict[int, Frame]:
         """Decode at once; if that fails, one by one, leaving out what is damaged.

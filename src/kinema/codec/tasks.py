@@ -24,6 +24,7 @@ from kinema.codec.structure import structure_name
 from kinema.codec.workers import Run
 from kinema.errors import BitstreamError, WeightsMismatchError
 from kinema.models.registry import LoadedModel, load_model
+from kinema.version import VERSION
 from kinema.video.frame import AudioPacket, Frame, Item
 from kinema.video.quality import psnr_planes
 

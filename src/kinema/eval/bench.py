@@ -44,6 +44,7 @@ class BenchConfig:
         reference: the codec that counts as 0 %; None = the first anchor.
         extra_metrics: of "psnr_rgb", "ms_ssim_y", "vmaf".
         device: "cpu" or "cuda", for our models.
+        effort: of our encoders.
         use_cache: take anchors measured before; False measures all again, so that the speeds
             come from one run.
         cache_dir: None = KINEMA_CACHE or ~/.cache/kinema.
@@ -64,6 +65,7 @@ class BenchConfig:
     reference: str | None = None
     extra_metrics: tuple[str, ...] = ()
     device: str = "cpu"
+    effort: int = 0
     use_cache: bool = True
     cache_dir: Path | None = None
     json_path: Path | None = None
@@ -190,7 +192,7 @@ def _model_jobs(config: BenchConfig) -> Iterator[_Job]:
         return runner.run(clip, conditions, crf, extras=config.extras)
 
     for model in (None,) if config.models is None else config.models:
-        runner = ModelRunner(model=model, device=config.device)
+        runner = ModelRunner(model=model, device=config.device, effort=config.effort)
         yield _Job(
             codec=runner.name, is_anchor=False, qualities=config.crfs, run=partial(run, runner)
         )

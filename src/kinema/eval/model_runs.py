@@ -19,17 +19,20 @@ class ModelRunner:
     Attributes:
         model: name for `--model`; None leaves the choice to the codec.
         device: for `--device`.
+        effort: for `--effort`.
         program: the command that `encode` and `decode` are appended to.
     """
 
     model: str | None
     device: str = "cpu"
+    effort: int = 0
     program: tuple[str, ...] = (sys.executable, "-m", "kinema.cli")
 
     @property
     def name(self) -> str:
         """The name in tables and plots."""
-        return f"kinema {self.model}" if self.model else "kinema"
+        name = f"kinema {self.model}" if self.model else "kinema"
+        return f"{name} effort {self.effort}" if self.effort else name
 
     def encode_command(
         self, source: Path, target: Path, conditions: Conditions, crf: float
@@ -38,6 +41,8 @@ class ModelRunner:
         command = [*self.program, "encode", str(source), str(target), "--crf", f"{crf:g}"]
         command += ["--structure", conditions.structure, "--no-audio", "--overwrite"]
         command += ["--threads", str(conditions.num_threads), "--device", self.device]
+        if self.effort:
+            command += ["--effort", str(self.effort)]
         if conditions.structure != "all-intra":
             command += ["--intra-period", str(conditions.intra_period)]
         return command + (["--model", self.model] if self.model else [])

@@ -10,8 +10,8 @@ from kinema.eval.processes import import_extra
 from kinema.eval.results import BenchResult, Curve
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness, and in print.
-_MODEL_COLORS = ("#D55E00", "#CC79A7", "#E69F00", "#F0E442")
-_ANCHOR_COLORS = ("#0072B2", "#000000", "#009E73", "#56B4E9", "#7F7F7F")
+MODEL_COLORS = ("#D55E00", "#CC79A7", "#E69F00", "#F0E442")
+ANCHOR_COLORS = ("#0072B2", "#000000", "#009E73", "#56B4E9", "#7F7F7F")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _METRIC_LABELS = {
     "psnr_yuv_611": "PSNR-YUV 6:1:1 (dB)",
@@ -20,7 +20,7 @@ _METRIC_LABELS = {
     "ms_ssim_y": "MS-SSIM-Y",
     "vmaf": "VMAF",
 }
-_STYLE = {
+STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -55,7 +55,7 @@ def plot_result(result: BenchResult, path: Path, *, metric: str | None = None) -
     columns = min(_MAX_COLUMNS, math.ceil(math.sqrt(len(result.clips))))
     rows = math.ceil(len(result.clips) / columns)
     width, height = columns * _PANEL_INCHES[0], rows * _PANEL_INCHES[1] + 0.75
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = figure_module.Figure(figsize=(max(width, 3.6), height), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel, clip in zip(panels, result.clips, strict=False):
@@ -63,7 +63,7 @@ def plot_result(result: BenchResult, path: Path, *, metric: str | None = None) -
             _draw_panel(panel, curves, metric, _looks(result))
             panel.set_title(clip.name, loc="left", fontweight="bold")
         _finish(figure, panels, result, metric)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _looks(result: BenchResult) -> dict[str, dict[str, Any]]:
@@ -72,7 +72,7 @@ def _looks(result: BenchResult) -> dict[str, dict[str, Any]]:
     is_anchor = {curve.codec: curve.is_anchor for curve in result.curves}
     for index, codec in enumerate(result.codecs):
         anchors_before = sum(is_anchor[other] for other in result.codecs[:index])
-        palette = _ANCHOR_COLORS if is_anchor[codec] else _MODEL_COLORS
+        palette = ANCHOR_COLORS if is_anchor[codec] else MODEL_COLORS
         rank = anchors_before if is_anchor[codec] else index - anchors_before
         looks[codec] = {
             "color": palette[rank % len(palette)],
@@ -122,7 +122,13 @@ def _finish(figure: Any, panels: Sequence[Any], result: BenchResult, metric: str
     )
 
 
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401  # matplotlib is optional
+def save_figure(figure: Any, path: Path) -> None:  # noqa: ANN401  # matplotlib is optional
+    """Write a figure.
+
+    Raises:
+        ConfigError: matplotlib does not know such files.
+        FileError: the path cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)

@@ -29,15 +29,18 @@ class ProcessCost:
     peak_bytes: int | None
 
 
-def run_measured(command: Sequence[str], *, what: str) -> ProcessCost:
+def run_measured(
+    command: Sequence[str], *, what: str, accepted: tuple[int, ...] = (0,)
+) -> ProcessCost:
     """Run `command` to its end and return its cost.
 
     Args:
         command: program and arguments; its standard output is discarded.
         what: how the error message calls it, such as "x265-medium encoder".
+        accepted: exit statuses that are no failure.
 
     Raises:
-        VideoError: it could not be started or ended with a status other than 0.
+        VideoError: it could not be started or ended with another status.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "cost.json"
@@ -47,7 +50,7 @@ def run_measured(command: Sequence[str], *, what: str) -> ProcessCost:
         )
         cost = json.loads(report.read_text()) if report.exists() else {}
     status = cost.pop("status", "unknown")
-    if status != 0:
+    if status not in accepted:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         raise VideoError(f"{what} ended with status {status}, expected 0: {lines[-1]}")
     return ProcessCost(**cost)

@@ -20,8 +20,8 @@ def format_report(result: BenchResult) -> str:
         ]  # fmt: skip
         title = f"against {result.comparisons[0].reference} ({result.comparisons[0].metric})"
         header = ["clip", "codec", "BD-rate %", "BD-PSNR dB", "overlap", "note"]
-        parts.append(f"Gains {title}\n{_table([header, *rows])}")
-    parts.append(f"Speed and memory\n{_table(_speed_rows(result))}")
+        parts.append(f"Gains {title}\n{format_table([header, *rows])}")
+    parts.append(f"Speed and memory\n{format_table(_speed_rows(result))}")
     if any(point.is_cached for curve in result.curves for point in curve.points):
         parts.append("* measured in an earlier run: no ratio to this run's speeds")
     return "\n\n".join(parts) + "\n"
@@ -84,7 +84,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Align columns: the first two to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []

@@ -112,8 +112,12 @@ def save_result(result: BenchResult, path: Path) -> None:
     Raises:
         FileError: the path cannot be written.
     """
-    document = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | asdict(result)
-    write_json(document, path)
+    write_json(result_document(result), path)
+
+
+def result_document(result: BenchResult) -> dict[str, Any]:
+    """Give what `save_result` writes."""
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | asdict(result)
 
 
 def load_result(path: Path) -> BenchResult:

@@ -9,6 +9,7 @@ decodes in exact arithmetic. See ARCHITECTURE.md.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
 from kinema.parts.channels import Channel
-from kinema.parts.latent_codec import LatentCodec, LatentInput
+from kinema.parts.latent_codec import CodedLatent, Guide, LatentCodec, LatentInput
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
 from kinema.parts.priors import KNOTS, PriorConfig
 from kinema.parts.quality import MAX_CRF, rd_lambda
+from kinema.parts.refinement import refine
 from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
 
 FIRST_SHARE, LAST_CRF = 0.8, 28.0  # of the error left by the nets: from crf 0 on, falling to 0
@@ -41,6 +43,10 @@ class IntraConfig:
             raise ConfigError(f"latent channels: {latent} in transforms, {expected} in the prior")
 
 
+# A latent codec, what guides it, and how a picture is made of what it gives.
+Way = tuple[LatentCodec, Guide, Callable[[CodedLatent], Tensor]]
+
+
 class IntraCodec(nn.Module):
     """Intra frames at any quality from one network.
 
@@ -48,7 +54,7 @@ class IntraCodec(nn.Module):
         encoder_only: prefixes of the parameters that no decoder needs.
     """
 
-    encoder_only = (
+    encoder_only: tuple[str, ...] = (
         "analysis.",
         "latent.hyper.enter.",
         "latent.hyper.first.",
@@ -89,9 +95,50 @@ class IntraCodec(nn.Module):
         """
         if references:
             raise ConfigError(f"{len(references)} references; the intra codec takes none")
-        latent = None if x is None else self.analyse(x, crf, is_final=channel.is_final)
-        y_hat = self.latent.code(latent, crf, size, channel).y_hat
-        return CodedFrame(self.synthesis(y_hat, crf), y_hat)
+        coded = self.code_intra(x, crf, size, channel)
+        return CodedFrame(self.synthesis(coded.y_hat, crf), coded.y_hat)
+
+    def code_intra(
+        self, x: Tensor | None, crf: Tensor, size: tuple[int, int], channel: Channel
+    ) -> CodedLatent:
+        """Carry the latents of pictures; arguments as `code_frame`."""
+
+        def picture(coded: CodedLatent) -> Tensor:
+            return self.synthesis(coded.y_hat, crf)
+
+        return self.code_latent(x, crf, size, channel, (self.latent, self.latent.spatial, picture))
+
+    def code_latent(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        way: Way,
+    ) -> CodedLatent:
+        """Carry the latents of pictures, refined in as many passes as the channel wants.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            way: latent codec, what guides it, and how a picture is made of what it gives.
+        """
+        codec, guide, picture = way
+        if x is None:
+            return codec.code(None, crf, size, channel, guide)
+        latent = self.analyse(x, crf, is_final=channel.is_final)
+        if channel.passes:
+            assert latent.weight is not None
+            start = codec.code(latent, crf, size, channel.rehearsal(), guide)
+
+            def attempt(tried: LatentInput, through: Channel) -> tuple[CodedLatent, Tensor]:
+                coded = codec.code(tried, crf, size, through, guide)
+                return coded, error_bits(x, picture(coded), crf)
+
+            latent = refine(start, latent.weight, channel.passes, attempt)
+        return codec.code(latent, crf, size, channel, guide)
 
     def analyse(self, x: Tensor, crf: Tensor, *, is_final: bool) -> LatentInput:
         """g_a, and what errors of the latent cost; encoder only.
@@ -141,6 +188,19 @@ def initial_log_steps(channels: int) -> Tensor:
     crf = torch.linspace(0, MAX_CRF, KNOTS)
     steps = torch.sqrt(6 / (rd_lambda(crf) * LUMA_WEIGHT * math.log(2)))
     return torch.log(steps)[:, None].expand(-1, channels).clone()
+
+
+def error_bits(x: Tensor, x_hat: Tensor, crf: Tensor) -> Tensor:
+    """What the errors of pictures are worth, as in training: (B,) bits.
+
+    Args:
+        x: (B, 96, H/8, W/8).
+        x_hat: likewise.
+        crf: (B,).
+    """
+    error = ((x - x_hat) * (1 / STEPS_PER_LEVEL)).square().sum((2, 3))
+    luma, chroma = error[:, :64].sum(1), error[:, 64:].sum(1)
+    return rd_lambda(crf) * (LUMA_WEIGHT * luma + 4 * CHROMA_WEIGHT * chroma)
 
 
 def build_small() -> IntraCodec:

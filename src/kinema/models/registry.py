@@ -45,6 +45,12 @@ def _build_dual_domain() -> "nn.Module":
     return build_small()
 
 
+def _build_lstvc() -> "nn.Module":
+    from kinema.models.lstvc import build_small
+
+    return build_small()
+
+
 MODELS: dict[str, ModelEntry] = {
     "intra": ModelEntry(
         number=1,
@@ -59,6 +65,14 @@ MODELS: dict[str, ModelEntry] = {
         weights="dual-domain-small.safetensors",
         structures=("low-delay", "all-intra"),
         summary="the pictures of intra for fewer bits; no drift; 8.2 M parameters",
+        base="intra-small.safetensors",
+    ),
+    "lstvc": ModelEntry(
+        number=3,
+        build=_build_lstvc,
+        weights="lstvc-small.safetensors",
+        structures=("low-delay", "all-intra"),
+        summary="conditional coding of what earlier frames do not tell; 9.6 M parameters",
         base="intra-small.safetensors",
     ),
 }

@@ -57,6 +57,8 @@ class _StraightThroughRound(torch.autograd.Function):
 
 def round_through(x: Tensor) -> Tensor:
     """Round half to even; the gradient passes as if nothing had happened."""
+    if not x.requires_grad:
+        return torch.round(x)
     return _StraightThroughRound.apply(x)  # type: ignore[no-untyped-call]  # torch's own
 
 
@@ -75,9 +77,7 @@ class GridLayer(nn.Module):
 
     def on_grid(self, x: Tensor) -> Tensor:
         """Round `x` to whole activation steps, as this layer's arithmetic demands."""
-        if self.arithmetic is Arithmetic.FLOAT:
-            return x
-        return torch.round(x) if self.arithmetic is Arithmetic.FROZEN else round_through(x)
+        return x if self.arithmetic is Arithmetic.FLOAT else round_through(x)
 
     def grid_tensors(self) -> dict[str, Tensor]:
         """Own parameters as whole numbers, for the file of weights."""
@@ -192,7 +192,8 @@ class GridConv(GridLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, round and clamp."""
         if self.arithmetic is Arithmetic.FROZEN:
-            return self._finish(self._sum(x, self.weight, self.bias).round_())
+            total = self._sum(x, self.weight, self.bias)
+            return self._finish(round_through(total) if total.requires_grad else total.round_())
         weight: Tensor = self.weight
         bias = self.bias * BIAS_UNIT
         if self.arithmetic is Arithmetic.FAKE:

@@ -55,6 +55,10 @@ class Channel(Protocol):
     def is_final(self) -> bool:
         """Whether symbols are those of a coded frame, so that an encoder may take more trouble."""
 
+    @property
+    def passes(self) -> int:
+        """How often the symbols of a latent are refined before they are carried."""
+
     def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
         """Carry the coded elements.
 
@@ -88,7 +92,7 @@ class Estimate:
     the symbols.
     """
 
-    def __init__(self, *, noise: bool, decide: float = 0.0) -> None:
+    def __init__(self, *, noise: bool, decide: float = 0.0, passes: int = 0) -> None:
         """Open the channel.
 
         Args:
@@ -96,8 +100,9 @@ class Estimate:
             decide: factor on the worth of an error where symbols are chosen by rate and
                 distortion, as `Write` does; 0 rounds to nearest always. With noise, the
                 distributions then learn from the chosen symbols, the latent from the noise.
+            passes: of refinement (`kinema.parts.refinement`).
         """
-        self.noise, self.decide = noise, decide
+        self.noise, self.decide, self.passes = noise, decide, passes
         self.is_final = not noise
         self._carried: list[_Carried] = []
 

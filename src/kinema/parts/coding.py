@@ -41,7 +41,12 @@ class Write:
     is_final = True
 
     def __init__(
-        self, writers: Sequence[SymbolWriter], tables: TableSet, *, decide: float = 1.0
+        self,
+        writers: Sequence[SymbolWriter],
+        tables: TableSet,
+        *,
+        decide: float = 1.0,
+        passes: int = 0,
     ) -> None:
         """Open the channel.
 
@@ -49,8 +54,10 @@ class Write:
             writers: one per picture.
             tables: what indices mean.
             decide: factor on the worth of an error in decisions; 0 rounds to nearest always.
+            passes: of refinement (`kinema.parts.refinement`).
         """
         self._writers, self._tables, self._decide = writers, tables, decide
+        self.passes = passes
 
     def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
         """Choose and write symbols.
@@ -86,7 +93,7 @@ class Write:
 class Read:
     """Reads symbols, one reader per picture of the batch."""
 
-    is_final = True
+    is_final, passes = True, 0
 
     def __init__(self, readers: Sequence[SymbolReader], tables: TableSet) -> None:
         self._readers, self._tables = readers, tables

@@ -10,6 +10,7 @@ Read). The grid of symbols is round(y / step), free of context.
 
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from kinema.nn.exact import HIGH, LOW, GridLayer
@@ -40,11 +41,13 @@ class CodedLatent(NamedTuple):
     Attributes:
         y_hat: amplitudes, (B, M, h, w).
         z_hat: symbols of the hyper-latent, (B, Z, ceil(h/4), ceil(w/4)).
+        steps: of the quantiser, (B, M, h, w) amplitudes.
         shares: what each expert has to say about the steps, (B, E, h, w).
     """
 
     y_hat: Tensor
     z_hat: Tensor
+    steps: Tensor
     shares: Tensor
 
 
@@ -53,11 +56,21 @@ class Guide(Protocol):
 
     Attributes:
         is_binding: of the distributions of the latent; see `Distribution`.
+        is_centred: symbols count from the mean; else from zero, and frames look alike whatever is
+            known of them.
     """
 
     @property
     def is_binding(self) -> bool:
         """See above."""
+
+    @property
+    def is_centred(self) -> bool:
+        """See above."""
+
+    def expect(self) -> Tensor | float:
+        """Tell what is expected of the latent before anything is decoded; for the encoder."""
+        ...
 
     def hyper_distribution(self, usual: Distribution, crf: Tensor) -> Distribution:
         """Tell what is known of z, given what is known of any frame's."""
@@ -77,18 +90,21 @@ class Guide(Protocol):
 class LatentCodec(GridLayer):
     """Codes a latent at a quality, through any channel."""
 
-    def __init__(self, config: PriorConfig, log_steps: Tensor) -> None:
+    def __init__(
+        self, config: PriorConfig, log_steps: Tensor, prior: SpatialPrior | None = None
+    ) -> None:
         """Create the codec.
 
         Args:
             config: widths.
             log_steps: (knots, M), natural logarithm of the initial quantiser steps.
+            prior: its own; None for a spatial prior.
         """
         super().__init__()
         self.num_channels = config.latent_channels
         self.steps = QualityExperts(log_steps, config.prior_channels, config.num_experts)
         self.hyper = HyperPrior(config)
-        self.spatial = SpatialPrior(config)
+        self.spatial = prior or SpatialPrior(config)
 
     def code(
         self,
@@ -110,7 +126,7 @@ class LatentCodec(GridLayer):
         """
         guide = guide or self.spatial
         z_size = tuple(-(-n // 4) for n in size)
-        z = None if latent is None else self._hyper_latent(latent, crf)
+        z = None if latent is None else self._hyper_latent(latent, crf, guide)
         usual = self.hyper.distribution(crf, z_size)
         z_hat = channel.carry(z, guide.hyper_distribution(usual, crf))
         features = self.hyper.synthesis(z_hat, crf)[:, :, : size[0], : size[1]]
@@ -119,20 +135,47 @@ class LatentCodec(GridLayer):
         y_hat: Tensor | None = None
         for index in range(len(ORDER)):
             known = None if y_hat is None else self.on_grid(y_hat).float().clamp(LOW, HIGH)
+            predicted = guide.predict(index, features, known, crf)
             step = cut(steps, index, beyond=1.0)
-            mean, log_scale = guide.predict(index, features, known, crf)
-            places = inside(self.num_channels, size, index, crf.device)
-            mean = mean.to(step.dtype) / step  # correctly rounded, so exact once steps are fp64
-            weight = None if latent is None else latent.weight
-            cost = None if weight is None else by_quarter(weight)[:, :, None, None] * step.square()
-            distribution = Distribution(mean, log_scale, places, cost, guide.is_binding)
-            s = None if latent is None else cut(latent.y, index) / step
-            coded = put(channel.carry(s, distribution) * step, index, size)
+            coded = put(_carry(latent, index, size, step, predicted, guide, channel), index, size)
             y_hat = coded if y_hat is None else y_hat + coded
         assert y_hat is not None
-        return CodedLatent(y_hat, z_hat, shares)
+        return CodedLatent(y_hat, z_hat, steps, shares)
 
-    def _hyper_latent(self, latent: LatentInput, crf: Tensor) -> Tensor:
+    def _hyper_latent(self, latent: LatentInput, crf: Tensor, guide: Guide) -> Tensor:
         if latent.z is not None:
             return latent.z
-        return self.hyper.analysis(latent.y / self.steps.base(crf)[:, :, None, None])
+        left = latent.y - guide.expect() if guide.is_centred else latent.y
+        return self.hyper.analysis(left / self.steps.base(crf)[:, :, None, None])
+
+
+def _carry(  # noqa: PLR0913  # what one step of the traversal knows
+    latent: LatentInput | None,
+    index: int,
+    size: tuple[int, int],
+    step: Tensor,
+    predicted: tuple[Tensor, Tensor],
+    guide: Guide,
+    channel: Channel,
+) -> Tensor:
+    """Carry what step `index` codes; amplitudes, (B, M, ceil(h/2), ceil(w/2)).
+
+    Steps and means are whole numbers on their grids, so that amplitudes are; divisions are
+    correctly rounded, and so the same everywhere once steps are fp64.
+    """
+    mean, log_scale = predicted[0].to(step.dtype), predicted[1]
+    places = inside(mean.shape[1], size, index, mean.device)
+    y = None if latent is None else cut(latent.y, index)
+    weight = None if latent is None else latent.weight
+    cost = None if weight is None else by_quarter(weight)[:, :, None, None] * step.square()
+    if not guide.is_centred:
+        known = Distribution(mean / step, log_scale, places, cost, guide.is_binding)
+        return channel.carry(None if y is None else y / step, known) * step
+    known = Distribution(torch.zeros_like(mean), log_scale, places, cost, guide.is_binding)
+    symbols = channel.carry(None if y is None else (y - mean) / step, known)
+    return _still(symbols) * step + mean
+
+
+def _still(symbols: Tensor) -> Tensor:
+    """Where nothing is added to a mean, what was to be coded has no gradient, but the mean has."""
+    return torch.where(symbols.detach().abs() < 0.5, symbols.detach(), symbols)

@@ -32,8 +32,8 @@ REACH = 12  # samples of the coarsest scale that the full search goes: 96 (192) 
 OUTLIER = 20.0  # levels; cells that differ more do not speak for a common motion
 NEARNESS = 0.02  # levels that a sample of distance is worth, so that ties go to the shortest
 CELL_BITS = 32.0  # half a bit for each doubling of the energy of each of 64 components
-VECTOR_BITS = 2.0  # for each doubling of a vector's difference to its neighbours
-STIFFNESS = 0.05  # of the field in steps: squared gradient that pulls towards the neighbours
+VECTOR_BITS = 5.0  # for each doubling of a vector's difference to its neighbours
+STIFFNESS = 0.4  # of the field in steps: squared gradient that pulls towards the neighbours
 DAMPING = 0.5  # squared gradient below which steps become short
 LONGEST_STEP = 1.0  # samples of a scale
 PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of the vectors that are tried together
@@ -66,10 +66,11 @@ def estimate_field(
     with torch.autocast(current_y.device.type, enabled=False):
         scales = _build_scales(current_y.float(), reference_y.float(), crf)
         field, common = _search_fully(scales[-1])
-        fields = [field, common, torch.zeros_like(field)]
+        usual = [torch.zeros_like(field)]
         if previous_field is not None:
-            fields.append(previous_field.float() / VECTOR_UNITS)
-        field = _refine(scales, _choose(scales[2], torch.stack(fields)))
+            usual.append(previous_field.float() / VECTOR_UNITS)
+        field = _choose(scales[2], torch.stack([field, common, *usual]))
+        field = _refine(scales, field, torch.stack(usual))
         return (field * VECTOR_UNITS).round().clamp(-FIELD_LIMIT, FIELD_LIMIT)
 
 
@@ -142,13 +143,19 @@ def _choose(scale: _Scale, fields: Tensor) -> Tensor:
     return fields.gather(0, best[:, :, None].expand(-1, -1, 2, -1, -1))[0]
 
 
-def _refine(scales: list[_Scale], field: Tensor) -> Tensor:
-    """Alternate trials and steps, from coarse to fine."""
+def _refine(scales: list[_Scale], field: Tensor, usual: Tensor) -> Tensor:
+    """Alternate trials and steps, from coarse to fine; in the end, try what costs little.
+
+    Args:
+        scales: finest first.
+        field: to begin with, (B, 2, h, w).
+        usual: fields whose vectors are cheap, (K, B, 2, h, w), quarter luma samples.
+    """
     for scale in reversed(scales[1:-1]):
         for _ in range(2):
             field = _try(scale, _step(scale, field, 2), _around)
     field = _to_units(_step(scales[0], field, 3))
-    return _try(scales[0], field, lambda field: _to_units(_around(field)[-1:]))
+    return _try(scales[0], field, lambda f: torch.cat([_to_units(_around(f)[-1:]), usual]))
 
 
 def _try(scale: _Scale, field: Tensor, others: Others) -> Tensor:

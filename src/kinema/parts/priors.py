@@ -101,7 +101,7 @@ class SpatialPrior(GridLayer):
     """Mean and scale of the latent, in four steps; each knows the symbols of those before it."""
 
     tensor_names = ("phase",)
-    is_binding = True
+    is_binding, is_centred = True, False
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
@@ -125,6 +125,10 @@ class SpatialPrior(GridLayer):
             ]
         )
         self.log_scale = QualityTable(torch.zeros(KNOTS, latent), fraction_bits=6)
+
+    def expect(self) -> float:
+        """Nothing is expected."""
+        return 0.0
 
     def hyper_distribution(self, usual: Distribution, crf: Tensor) -> Distribution:
         """Nothing more is known of z than of any frame's."""

@@ -97,18 +97,26 @@ class Alignment(nn.Module):
             [DeformableStage(config.stage) for _ in range(config.num_stages)]
         )
 
-    def forward(self, coarse: Tensor, latents: list[Tensor], fields: list[Tensor]) -> Tensor:
+    def forward(
+        self,
+        coarse: Tensor,
+        latents: list[Tensor],
+        fields: list[Tensor],
+        more: Tensor | None = None,
+    ) -> Tensor:
         """Align progressively.
 
         Args:
             coarse: (B, M, h, w) on the grid.
             latents: of the references, nearest first, (B, M, h, w) on the grid.
             fields: from the frame to each reference, (B, 2, h, w), quarter luma samples.
+            more: what else is known, (B, P, h, w) on the grid.
 
         Returns:
             context, (B, P, h, w) on the grid.
         """
-        stream = self.enter(coarse).clamp(LOW, HIGH)
+        entered = self.enter(coarse)
+        stream = entered.clamp(LOW, HIGH) if more is None else add_clipped(more, entered)
         for index, stage in enumerate(self.stages):
             count = 1 if index == 0 else len(latents)
             stream, refined = stage(stream, latents[:count], fields[:count])
@@ -181,11 +189,25 @@ class TemporalPrior(SpatialPrior):
 
 @dataclass(frozen=True)
 class TemporalGuide:
-    """A temporal prior and the context of one frame; what the latent codec asks."""
+    """A temporal prior and the context of one frame; what the latent codec asks.
+
+    Attributes:
+        is_centred: conditional coding: symbols say what is missing from the prediction. Else they
+            are those of an intra frame, however unlikely they look from here.
+    """
 
     prior: TemporalPrior
     context: Context
-    is_binding = False  # symbols are those of an intra frame, however unlikely they look from here
+    is_centred: bool = False
+
+    @property
+    def is_binding(self) -> bool:
+        """Whether a symbol that is sure goes without saying."""
+        return self.is_centred
+
+    def expect(self) -> Tensor:
+        """The coarse latent's share."""
+        return self.prior.share(self.context.coarse)
 
     def hyper_distribution(self, usual: Distribution, crf: Tensor) -> Distribution:
         """Expect the hyper-latent near that of the previous frame."""

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinema.models.dual_domain import DualDomainCodec, Memory
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.frames import Reference
+from kinema.models.moving import Memory
 from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Distribution, Estimate
 from kinema.parts.planes import pack_planes
@@ -110,7 +111,7 @@ def _moments(model: DualDomainCodec, first: Tensor, second: Tensor) -> Tensor:
     after = model.code_frame(second, crf, size, channel, (Reference(before, -1),)).memory
     assert isinstance(after, Memory)
     context = model.look_back(before, after.fields[0])
-    latent = model.settle(model.analyse(second, crf, is_final=True), crf, size, channel)
+    latent = model.settle(second, crf, size, channel)
     model.latent.code(latent, crf, size, listener)
     steps = model.latent.steps.base(crf)[:, :, None, None]
     rows = torch.zeros(3, model.latent.num_channels, device=first.device)

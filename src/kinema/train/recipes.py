@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from kinema.models import dual_domain, intra
+from kinema.models import dual_domain, intra, lstvc
 from kinema.train.alignment import alignment_objective, start_alignment
+from kinema.train.conditional import conditional_objective, start_conditional
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
-from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, Stage
+from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_SMALL, Stage
 
 
 @dataclass(frozen=True)
@@ -34,4 +35,5 @@ RECIPES: dict[str, Recipe] = {
     "dual-domain-small": Recipe(
         DUAL_DOMAIN_SMALL, dual_domain.build_small, start_alignment, alignment_objective
     ),
+    "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
 }

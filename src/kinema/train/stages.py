@@ -109,3 +109,43 @@ DUAL_DOMAIN_SMALL = (
         decide=1.0,
     ),
 )
+
+LSTVC_SMALL = (
+    Stage(
+        name="short clips",
+        steps=4000,
+        batch=4,
+        crop=192,
+        num_frames=4,
+        lr=4e-4,
+        final_lr=1e-4,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+    Stage(
+        name="longer clips",
+        steps=3000,
+        batch=2,
+        crop=256,
+        num_frames=6,
+        lr=1e-4,
+        final_lr=1e-5,
+        warmup=50,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+    Stage(
+        name="on the grid",
+        steps=150,
+        batch=2,
+        crop=256,
+        num_frames=4,
+        lr=2e-5,
+        final_lr=5e-6,
+        warmup=20,
+        arithmetic=Arithmetic.FAKE,
+        autocast=False,
+        frozen=_UNIFIED,
+        decide=1.0,
+    ),
+)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BufferedIOBase
@@ -186,12 +187,14 @@ class RawSink:
     def finish(self) -> None:
         """Complete the file."""
         self._file.flush()
-        self.abort()
-
-    def abort(self) -> None:
-        """Let go of the file as it is."""
         if not self._keep_open:
             self._file.close()
+
+    def abort(self) -> None:
+        """Let go of the file as it is, even where what is left of it finds no room."""
+        if not self._keep_open:
+            with suppress(OSError):
+                self._file.close()
 
 
 def _read_pictures(file: BufferedIOBase, layout: Layout, name: str) -> Iterator[bytearray]:

@@ -1,0 +1,115 @@
+"""LSTVC, `small`: conditional coding with long- and short-range temporal information.
+
+    field --- MotionCodec                                   state --- LongTermPrior --- state
+    previous picture, latents, state --- alignment --- context (stream, coarse latent)
+    x --- Analysis --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
+    y_hat --- Synthesis --- ContextualRefinement(warped picture, context) --- x_hat
+
+I frames are those of the intra codec. Symbols of a P frame say what is missing from the prediction
+that the temporal prior makes of its latent, step by step; a frame of zeros is the prediction.
+
+Source: LSTVC (docs/papers/lstvc.md names its sections and what is the same, different or unstated).
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kinema.models.frames import CodedFrame, Reference
+from kinema.models.intra import initial_log_steps
+from kinema.models.moving import MovingCodec, MovingConfig, memory_of
+from kinema.parts.channels import Channel
+from kinema.parts.compensation import ContextualRefinement, LongTermPrior
+from kinema.parts.latent_codec import CodedLatent, LatentCodec
+from kinema.parts.motion_field import warp_picture
+from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
+
+
+@dataclass(frozen=True, kw_only=True)
+class LstvcConfig(MovingConfig):
+    """Everything that decides the shape of the networks."""
+
+    state_channels: int = 64  # of the temporal prior
+    refinement_channels: int = 96
+    refinement_blocks: int = 2
+
+
+class LstvcCodec(MovingCodec):
+    """I and P frames at any quality from one network.
+
+    Attributes:
+        encoder_only: prefixes of the parameters that no decoder needs.
+    """
+
+    encoder_only = (
+        *MovingCodec.encoder_only,
+        "contextual.hyper.enter.",
+        "contextual.hyper.first.",
+        "contextual.hyper.down.",
+        "contextual.hyper.second.",
+        "contextual.hyper.leave.",
+    )
+
+    def __init__(self, config: LstvcConfig) -> None:
+        super().__init__(config)
+        prior, stream = config.intra.prior, config.context.stage.stream_channels
+        steps = initial_log_steps(prior.latent_channels)
+        self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
+        self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
+        self.refinement = ContextualRefinement(
+            stream, config.refinement_channels, config.refinement_blocks
+        )
+
+    def code_frame(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        references: tuple[Reference, ...] = (),
+    ) -> CodedFrame:
+        """Carry pictures through `channel`.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            references: none for an I frame; for a P frame the frame before it.
+
+        Returns:
+            the pictures as the decoder knows them.
+
+        Raises:
+            ConfigError: other references.
+        """
+        before = memory_of(references)
+        if before is None:
+            coded = self.code_intra(x, crf, size, channel)
+            x_hat = self.synthesis(coded.y_hat, crf)
+            return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
+        motion = self.code_motion(x, before, crf, size, channel)
+        state = self.long_term(before.state, before.latents[0], motion)
+        warped = warp_picture(before.picture, motion)
+        coarse = self.coarse(warped)
+        stream = self.alignment(
+            coarse,
+            list(before.latents),
+            self.chain(before, motion),
+            more=self.long_term.tell(state),
+        )
+        prior = self.contextual.spatial
+        assert isinstance(prior, TemporalPrior)
+        guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
+
+        def picture(coded: CodedLatent) -> Tensor:
+            return self.refinement(self.synthesis(coded.y_hat, crf), warped, stream, crf)
+
+        coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture))
+        x_hat = picture(coded)
+        return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
+
+
+def build_small() -> LstvcCodec:
+    """Build the configuration that ships."""
+    return LstvcCodec(LstvcConfig())

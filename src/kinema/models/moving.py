@@ -1,0 +1,123 @@
+"""What all systems with coded motion share: motion, its memory, the first alignment.
+
+picture, previous picture --- motion search --- MotionCodec --- field
+previous picture --- warp by field --- block transform --- coarse latent
+coarse latent, latents of earlier frames along composed fields --- Alignment --- context
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kinema.errors import ConfigError
+from kinema.models.frames import Reference
+from kinema.models.intra import IntraCodec, IntraConfig
+from kinema.nn.exact import HIGH, LOW
+from kinema.parts.channels import Channel
+from kinema.parts.latent_codec import CodedLatent
+from kinema.parts.motion_codec import MotionCodec, MotionConfig
+from kinema.parts.motion_field import compose_fields, whole_picture
+from kinema.parts.motion_search import estimate_field
+from kinema.parts.planes import unpack_planes
+from kinema.parts.temporal import Alignment, BlockTransform, ContextConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingConfig:
+    """Everything that decides the shape of the networks."""
+
+    intra: IntraConfig = field(default_factory=IntraConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+
+
+class Memory(NamedTuple):
+    """What a coded frame leaves for those after it.
+
+    Attributes:
+        picture: (B, 96, H/8, W/8) picture units of whole samples, as it is shown.
+        latents: of this frame and those before it back to the last intra frame, newest first, as
+            many as the last stage looks at; (B, M, h, w) on the grid.
+        fields: of the same frames to the one before each, one less than latents, newest first.
+        z_hat: symbols of the hyper-latent.
+        state: what a system carries on from frame to frame, (B, C, h, w) on the grid; or None.
+    """
+
+    picture: Tensor
+    latents: tuple[Tensor, ...]
+    fields: tuple[Tensor, ...]
+    z_hat: Tensor
+    state: Tensor | None = None
+
+
+class MovingCodec(IntraCodec):
+    """An intra codec that also knows how pictures move."""
+
+    def __init__(self, config: MovingConfig) -> None:
+        super().__init__(config.intra)
+        latent = config.intra.prior.latent_channels
+        self.moving_config = config
+        self.motion = MotionCodec(config.motion)
+        self.coarse = BlockTransform(latent)
+        self.alignment = Alignment(config.context, latent)
+
+    def code_motion(
+        self,
+        x: Tensor | None,
+        before: Memory,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+    ) -> Tensor:
+        """Decoded motion field to the previous frame, (B, 2, h, w) whole quarter samples."""
+        usual = before.fields[0] if before.fields else None
+        searched = None
+        if x is not None:
+            with torch.no_grad():
+                current, reference = (unpack_planes(p.float())[0] for p in (x, before.picture))
+                searched = estimate_field(current, reference, usual, crf)
+        return self.motion.code(searched, usual, crf, size, channel).float()
+
+    def chain(self, before: Memory, motion: Tensor) -> list[Tensor]:
+        """Compose fields: from the frame to each of the references that `before` remembers.
+
+        Args:
+            before: memory of the previous frame.
+            motion: decoded field to it, (B, 2, h, w).
+        """
+        chain = [motion]
+        for older in before.fields[: len(before.latents) - 1]:
+            chain.append(compose_fields(chain[-1], older))
+        return chain
+
+    def remember(
+        self,
+        x_hat: Tensor,
+        coded: CodedLatent,
+        before: Memory | None,
+        motion: Tensor | None,
+        state: Tensor | None = None,
+    ) -> Memory:
+        """Make the memory of a frame from its picture, its latent and what was known before."""
+        count = self.moving_config.context.stage.max_references
+        newest = self.latent.on_grid(coded.y_hat).float().clamp(LOW, HIGH)
+        latents = (newest, *(before.latents if before else ()))[:count]
+        fields = () if before is None or motion is None else (motion, *before.fields)
+        picture = whole_picture(x_hat.float())
+        return Memory(picture, latents, fields[: len(latents) - 1], coded.z_hat, state)
+
+
+def memory_of(references: tuple[Reference, ...]) -> Memory | None:
+    """Give the memory that a P frame refers to; None for an I frame.
+
+    Raises:
+        ConfigError: other references than the frame before.
+    """
+    if [r.distance for r in references] not in ([], [-1]):
+        found = [r.distance for r in references]
+        raise ConfigError(f"references at {found}; a P frame has one, at -1")
+    before = references[0].memory if references else None
+    assert before is None or isinstance(before, Memory)
+    return before
