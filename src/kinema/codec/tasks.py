@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -27,6 +28,10 @@ from kinema.version import VERSION
 from kinema.video.frame import AudioPacket, Frame, Item
 from kinema.video.quality import psnr_planes
 
+try:
+    VERSION = version("kinema")
+except PackageNotFoundError:  # run from its folder, without being installed
+    VERSION = "not installed"
 Losses: TypeAlias = dict[int, BitstreamError]  # by place in the chunk: why there is no picture
 
 
