@@ -33,7 +33,7 @@ from kinema.codec.excerpt import Shift
 from kinema.codec.headers import sequence_header
 from kinema.codec.overlap import ahead
 from kinema.codec.structure import SequencePlan, make_plan
-from kinema.codec.tasks import VERSION, EncodeTask
+from kinema.codec.tasks import EncodeTask
 from kinema.codec.workers import Crew, Job, Result
 from kinema.errors import FileError, KinemaError
 from kinema.models.registry import LoadedModel
