@@ -174,6 +174,7 @@ def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict
         "structure": settings.structure,
         "intra period": settings.intra_period,
         "refresh": settings.refresh,
+        "effort": settings.effort,
         "crf": settings.crf,
         "start": settings.start_s,
         "frames": settings.num_frames,
