@@ -4,7 +4,6 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -28,10 +27,6 @@ from kinema.version import VERSION
 from kinema.video.frame import AudioPacket, Frame, Item
 from kinema.video.quality import psnr_planes
 
-try:
-    VERSION = version("kinema")
-except PackageNotFoundError:  # run from its folder, without being installed
-    VERSION = "not installed"
 Losses: TypeAlias = dict[int, BitstreamError]  # by place in the chunk: why there is no picture
 
 
