@@ -252,7 +252,7 @@ def test_a_changed_source_is_coded_anew_where_it_changed(tmp_path, clip, interru
         ({"crf": 21}, "crf 20, not 21"),
         ({"intra_period": 5}, "intra period 4, not 5"),
         ({"threads": 2}, "threads 1, not 2"),
-        ({"num_frames": 12}, "frames None, not 12"),
+        ({"num_frames": 12}, "num frames None, not 12"),
         ({"source": "other"}, "a source of bytes"),
     ],
 )

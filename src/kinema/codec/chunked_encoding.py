@@ -7,7 +7,7 @@ source will do, a pipe too. What workers make of them stays until the whole file
 import itertools
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -41,6 +41,14 @@ from kinema.parts.quality import crf_to_units
 from kinema.version import VERSION
 from kinema.video.frame import Frame, Item, Note
 from kinema.video.reading import VideoReader
+
+WITHOUT_EFFECT = (
+    "model",
+    "overwrite",
+    "workers",
+    "ray",
+    "resume",
+)  # settings; the model has a name
 
 
 def encode_in_chunks(
@@ -166,20 +174,16 @@ class _ChunkedEncoding:
 def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict[str, Value]:
     """Everything that the bytes of chunks depend on, but for the frames themselves."""
     path = Path(source)
+    decided = {
+        field.name.replace("_", " "): getattr(settings, field.name)
+        for field in fields(settings)
+        if field.name not in WITHOUT_EFFECT
+    }
     return {
-        "version": VERSION,
-        "torch": torch.__version__,
+        **decided,
         "model": model.name,
         "weights": model.fingerprint.hex(),
-        "structure": settings.structure,
-        "intra period": settings.intra_period,
-        "refresh": settings.refresh,
-        "effort": settings.effort,
-        "crf": settings.crf,
-        "start": settings.start_s,
-        "frames": settings.num_frames,
-        "audio": settings.with_audio,
-        "device": settings.device,
-        "threads": settings.threads,
+        "version": VERSION,
+        "torch": torch.__version__,
         "a source of bytes": path.stat().st_size if path.is_file() else None,
     }

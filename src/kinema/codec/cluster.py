@@ -7,6 +7,8 @@ import contextlib
 import io
 import logging
 import secrets
+import signal
+import socket
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,7 @@ from typing import Any
 from kinema.codec.workers import Job, Outcome, Result, Run, Task, portable
 from kinema.errors import ConfigError, WorkerError
 
+CONNECT_SECONDS = 10.0
 _opened: dict[str, Run] = {}  # in a process of the cluster: what it is ready to do
 
 
@@ -119,10 +122,22 @@ def _import_ray() -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        _check_listening(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise WorkerError(f"Ray cluster {address}: {_first_line(error)}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # only the main thread may; Ray does so there only
+            signal.signal(signal.SIGTERM, before)
+
+
+def _check_listening(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def _room(ray: ModuleType, threads: int, gpus: int) -> int:
