@@ -22,6 +22,7 @@ class EncodeOptions(TypedDict, total=False):
     structure: str | None
     intra_period: int | None
     refresh: int
+    scene_cuts: bool
     start_s: float
     num_frames: int | None
     with_audio: bool

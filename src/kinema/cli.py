@@ -71,6 +71,9 @@ def encode(
     refresh: Annotated[
         int, typer.Option(help="An additional intra frame every N frames; 0: none.")
     ] = 0,
+    no_scene_cut: Annotated[
+        bool, typer.Option("--no-scene-cut", help="No intra frames at scene cuts.")
+    ] = False,
     start: Start = 0.0,
     frames: Frames = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave audio out.")] = False,
@@ -91,6 +94,7 @@ def encode(
         structure=structure,
         intra_period=intra_period,
         refresh=refresh,
+        scene_cuts=not no_scene_cut,
         start_s=start,
         num_frames=frames,
         with_audio=not no_audio,

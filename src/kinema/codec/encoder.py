@@ -77,8 +77,13 @@ class Encoder:
         self._device = prepare(threads, device)
         self._network = network_on(model, self._device)
         self._num_coded = 0
+        self._period_start = 0  # coding index from which intra periods count
         self._memories = Memories()
         self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+
+    def begin_scene(self) -> None:
+        """Tell that a scene begins with the next frame: it is intra, and periods count from it."""
+        self._period_start = self._num_coded
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
@@ -106,7 +111,7 @@ class Encoder:
         memories = self._memories
         for group in [[frame] for frame in frames] if lifetime else [frames]:
             first = self._num_coded + len(coded)
-            plans = [self.plan.frame(first + i) for i in range(len(group))]
+            plans = [self._plan(first + i) for i in range(len(group))]
             references = memories.references(plans[0].display_index, plans[0].references)
             result = self._code(group, units, references)
             memories = memories.after(plans[0].display_index, result.memory, lifetime)
@@ -123,8 +128,11 @@ class Encoder:
         for frame in frames:
             if frame.y.shape != shape:
                 raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
-        if self._shape != shape and self.plan.frame(self._num_coded).references:
+        if self._shape != shape and self._plan(self._num_coded).references:
             raise ShapeError(f"frame of {shape} refers to one of {self._shape}")
+
+    def _plan(self, coding_index: int) -> FramePlan:
+        return self.plan.frame(coding_index, self._period_start)
 
     def _code(
         self, frames: Sequence[Frame], units: int, references: tuple[Reference, ...]

@@ -11,6 +11,7 @@ from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.encoder import Encoder
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
+from kinema.codec.look_ahead import SourceFrame, with_cuts, without_cuts
 from kinema.codec.overlap import ahead
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.codec.structure import make_plan
@@ -34,6 +35,7 @@ class EncodeSettings:
     structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
     intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
     refresh: int = 0  # an additional intra frame every so many frames; 0: none
+    scene_cuts: bool = True  # intra frames where scenes begin, from which periods count
     start_s: float = 0.0  # where to begin, in seconds
     num_frames: int | None = None  # None: to the end
     with_audio: bool = True
@@ -168,6 +170,7 @@ class _Encoding:
     def __init__(self, video: VideoReader, settings: EncodeSettings, source: str) -> None:
         self._video, self._settings, self._source = video, settings, source
         self._encoder = settings.open_encoder()
+        self._has_p_frames = self._encoder.plan.structure.lifetime > 0
         self._shift = Shift(0, video.format.time_base, video.audio_tracks)
         self._sums = [0.0, 0.0, 0.0]
         self._done = 0
@@ -176,10 +179,13 @@ class _Encoding:
 
     def run(self, target: Path, progress: Progress) -> EncodeReport:
         video = self._video
-        length = batch_length(video.format.width, video.format.height)
+        size = (video.format.width, video.format.height)
+        length = 1 if self._has_p_frames else batch_length(*size)
+        mark = with_cuts if self._has_p_frames and self._settings.scene_cuts else without_cuts
         is_pipe = self._source == "-"  # whose reading may block, and Ctrl-C with it
-        with nullcontext(iter(video)) if is_pipe else closing(ahead(video, DEPTH)) as items:
-            batches = in_batches(items, Frame, length)
+        marked = mark(video)
+        with nullcontext(marked) if is_pipe else closing(ahead(marked, DEPTH)) as items:
+            batches = in_batches(items, SourceFrame, length)
             early, first = _until_frame(batches, self._source)
             if self._settings.start_s:  # an excerpt begins at 0
                 self._shift = Shift(first.pts, video.format.time_base, video.audio_tracks)
@@ -197,9 +203,12 @@ class _Encoding:
         self._span = (first.pts, first.pts)
         return ContainerWriter(target, header, overwrite=settings.overwrite, limits=CODEC_LIMITS)
 
-    def _write(self, writer: ContainerWriter, items: list[Frame | AudioPacket]) -> None:
+    def _write(self, writer: ContainerWriter, items: list[SourceFrame | AudioPacket]) -> None:
         """Code the frames among some items at once, and write all of them in order."""
-        frames = [self._shift.frame(item) for item in items if isinstance(item, Frame)]
+        sources = [item for item in items if isinstance(item, SourceFrame)]
+        if any(source.is_cut for source in sources):
+            self._encoder.begin_scene()
+        frames = [self._shift.frame(source.frame) for source in sources]
         pictures = zip(
             frames, self._encoder.encode_batch(frames, crf=self._settings.crf), strict=True
         )
@@ -236,13 +245,13 @@ class _Encoding:
 
 
 def _until_frame(
-    batches: Iterator[list[Frame | AudioPacket]], source: str
-) -> tuple[list[list[Frame | AudioPacket]], Frame]:
+    batches: Iterator[list[SourceFrame | AudioPacket]], source: str
+) -> tuple[list[list[SourceFrame | AudioPacket]], Frame]:
     """The batches up to the first frame, and that frame."""
-    early: list[list[Frame | AudioPacket]] = []
+    early: list[list[SourceFrame | AudioPacket]] = []
     for batch in batches:
         early.append(batch)
         for item in batch:
-            if isinstance(item, Frame):
-                return early, item
+            if isinstance(item, SourceFrame):
+                return early, item.frame
     raise VideoError(f"{source}: no picture to encode")

@@ -39,7 +39,7 @@ class ModelRunner:
         command += ["--structure", conditions.structure, "--no-audio", "--overwrite"]
         command += ["--threads", str(conditions.num_threads), "--device", self.device]
         if conditions.structure != "all-intra":
-            command += ["--intra-period", str(conditions.intra_period)]
+            command += ["--intra-period", str(conditions.intra_period), "--no-scene-cut"]
         return command + (["--model", self.model] if self.model else [])
 
     def decode_command(self, source: Path, target: Path, conditions: Conditions) -> list[str]:
