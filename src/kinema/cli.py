@@ -19,7 +19,8 @@ from kinema.errors import BitstreamError, ConfigError, KinemaError
 
 if TYPE_CHECKING:
     from kinema.codec.decoding import DecodeReport
-    from kinema.codec.encoding import EncodeReport, EncodeSettings
+    from kinema.codec.encode_report import EncodeReport
+    from kinema.codec.encoding import EncodeSettings
     from kinema.eval.bench import BenchProgress
 
 app = typer.Typer(
@@ -60,6 +61,9 @@ def encode(
     bitrate: Annotated[str | None, typer.Option(help="Of the video: 300k, 2.5M.")] = None,
     target_size: Annotated[str | None, typer.Option(help="Of the file, in bytes: 2M.")] = None,
     target_psnr: Annotated[float | None, typer.Option(help="(6Y+U+V)/8 in dB.")] = None,
+    passes: Annotated[int | None, typer.Option(help="1: hold the bitrate; 2: search.")] = None,
+    buffer: Annotated[float | None, typer.Option(help="In seconds, for one pass: 1.")] = None,
+    lookahead: Annotated[int | None, typer.Option(help="In frames, for one pass: 8.")] = None,
     model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
     structure: Annotated[
         str | None, typer.Option(help="all-intra or low-delay; by default the model's first.")
@@ -106,6 +110,9 @@ def encode(
         rate_kbps=None if bitrate is None else parse_amount(bitrate, "--bitrate") / 1000,
         size_bytes=None if target_size is None else int(parse_amount(target_size, "--target-size")),
         psnr_db=target_psnr,
+        passes=passes,
+        buffer_s=buffer,
+        look_ahead=lookahead,
     )
     started = time.perf_counter()
     report = _encode(source, target, settings, goal)

@@ -1,7 +1,7 @@
 """Frames to packets: one at a time, or a few at once where pictures do not depend on each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,7 +11,7 @@ from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, 
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.codec.structure import FramePlan, SequencePlan, make_plan
 from kinema.entropy.symbols import SymbolWriter
-from kinema.errors import ShapeError
+from kinema.errors import ConfigError, ShapeError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
@@ -31,6 +31,16 @@ class CodedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderState:
+    """What an encoder knows of the frames that it has coded. Nothing that it does changes it."""
+
+    num_coded: int = 0
+    period_start: int = 0  # coding index from which intra periods count
+    memories: Memories = Memories()  # noqa: RUF009  # a value as well
+    shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+
+
+@dataclass(frozen=True, slots=True)
 class _Group:
     """What coding some pictures at once gave."""
 
@@ -45,6 +55,7 @@ class Encoder:
     Attributes:
         model: whose networks code.
         plan: which frames are intra, and what the others refer to.
+        state: put an earlier one back to code the frames after it once more.
     """
 
     def __init__(
@@ -76,14 +87,15 @@ class Encoder:
         self.plan: SequencePlan = make_plan(model.structures, structure, intra_period, refresh)
         self._device = prepare(threads, device)
         self._network = network_on(model, self._device)
-        self._num_coded = 0
-        self._period_start = 0  # coding index from which intra periods count
-        self._memories = Memories()
-        self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+        self.state = EncoderState()
 
     def begin_scene(self) -> None:
         """Tell that a scene begins with the next frame: it is intra, and periods count from it."""
-        self._period_start = self._num_coded
+        self.state = replace(self.state, period_start=self.state.num_coded)
+
+    def next_plan(self, offset: int = 0) -> FramePlan:
+        """Tell how a frame to come will be coded, so many after the next one."""
+        return self.plan.frame(self.state.num_coded + offset, self.state.period_start)
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
@@ -94,33 +106,39 @@ class Encoder:
         """
         return self.encode_batch([frame], crf=crf)[0]
 
-    def encode_batch(self, frames: Sequence[Frame], *, crf: float) -> list[CodedPicture]:
+    def encode_batch(
+        self, frames: Sequence[Frame], *, crf: float | Sequence[float]
+    ) -> list[CodedPicture]:
         """Code the next frames: at once in all-intra, else one after the other.
 
         Errors as `encode`; the encoder is then as before.
 
+        Args:
+            frames: of one size.
+            crf: quality of all, or one for each.
+
         Raises:
-            ShapeError: they are not of one size.
+            ShapeError: the frames are not of one size.
+            ConfigError: there are more or fewer qualities than frames.
         """
-        units = crf_to_units(crf)
+        units = _units(crf, len(frames))
         if not frames:
             return []
         self._check_shapes(frames)
         lifetime = self.plan.structure.lifetime
         coded: list[CodedPicture] = []
-        memories = self._memories
+        memories = self.state.memories
         for group in [[frame] for frame in frames] if lifetime else [frames]:
-            first = self._num_coded + len(coded)
-            plans = [self._plan(first + i) for i in range(len(group))]
+            plans = [self.next_plan(len(coded) + i) for i in range(len(group))]
             references = memories.references(plans[0].display_index, plans[0].references)
-            result = self._code(group, units, references)
+            own_units = units[len(coded) : len(coded) + len(group)]
+            result = self._code(group, own_units, references)
             memories = memories.after(plans[0].display_index, result.memory, lifetime)
-            coded += [
-                _coded_picture(*parts, units)
-                for parts in zip(plans, group, result.pictures, result.payloads, strict=True)
-            ]
-        self._num_coded += len(coded)
-        self._memories, self._shape = memories, frames[0].y.shape
+            parts = zip(plans, group, result.pictures, result.payloads, own_units, strict=True)
+            coded += [_coded_picture(*part) for part in parts]
+        num_coded = self.state.num_coded + len(coded)
+        shape = frames[0].y.shape
+        self.state = replace(self.state, num_coded=num_coded, memories=memories, shape=shape)
         return coded
 
     def _check_shapes(self, frames: Sequence[Frame]) -> None:
@@ -128,18 +146,15 @@ class Encoder:
         for frame in frames:
             if frame.y.shape != shape:
                 raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
-        if self._shape != shape and self._plan(self._num_coded).references:
-            raise ShapeError(f"frame of {shape} refers to one of {self._shape}")
-
-    def _plan(self, coding_index: int) -> FramePlan:
-        return self.plan.frame(coding_index, self._period_start)
+        if self.state.shape != shape and self.next_plan().references:
+            raise ShapeError(f"frame of {shape} refers to one of {self.state.shape}")
 
     def _code(
-        self, frames: Sequence[Frame], units: int, references: tuple[Reference, ...]
+        self, frames: Sequence[Frame], units: list[int], references: tuple[Reference, ...]
     ) -> _Group:
         height, width = frames[0].y.shape
         writers = [SymbolWriter() for _ in frames]
-        qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
+        qualities = torch.tensor(units, device=self._device) / CRF_UNITS
         with exact_arithmetic():
             x = to_tensor(frames, self._device)
             channel = Write(writers, self.model.frozen.tables, decide=DECIDE)
@@ -147,6 +162,15 @@ class Encoder:
             coded = self._network.code_frame(x, qualities, size, channel, references)
             pictures = to_planes(coded.x_hat, width, height)
         return _Group([writer.finish() for writer in writers], pictures, coded.memory)
+
+
+def _units(crf: float | Sequence[float], count: int) -> list[int]:
+    """Quality of each of some frames, in 1/256 crf."""
+    if isinstance(crf, int | float):
+        return [crf_to_units(crf)] * count
+    if len(crf) != count:
+        raise ConfigError(f"{len(crf)} qualities for {count} frames")
+    return [crf_to_units(each) for each in crf]
 
 
 def _coded_picture(

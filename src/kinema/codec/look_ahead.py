@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kinema.codec.scene_cuts import LOOK_AHEAD, SceneCuts
+from kinema.codec.sights import Sight, look
 from kinema.video.frame import AudioPacket, Frame, Item
 
 
@@ -15,15 +16,41 @@ class SourceFrame:
     Attributes:
         frame: from the source.
         is_cut: whether a scene begins with it.
+        sights: of it and of those after it; empty unless `with_sights` looked.
+        after: the next frame, if it has been seen, without one after it.
     """
 
     frame: Frame
     is_cut: bool = False
+    sights: tuple[Sight, ...] = ()
+    after: "SourceFrame | None" = None
 
 
-def with_cuts(
-    items: Iterable[Item], look_ahead: int = LOOK_AHEAD
-) -> Iterator[SourceFrame | AudioPacket]:
+SourceItem = SourceFrame | AudioPacket
+
+
+def foresee(
+    items: Iterable[Item], *, with_scenes: bool, look_ahead: int | None = None
+) -> Iterator[SourceItem]:
+    """Look at a video as far ahead as needed.
+
+    Args:
+        items: of a video, in order.
+        with_scenes: whether to find scene cuts.
+        look_ahead: how many frames after each one are looked at; None for no sights at all, and
+            as many as scene cuts need.
+
+    Returns:
+        the same items in the same order.
+    """
+    delay = LOOK_AHEAD if look_ahead is None else min(look_ahead, LOOK_AHEAD)
+    found = with_cuts(items, delay) if with_scenes else without_cuts(items)
+    if look_ahead is None:
+        return found
+    return with_sights(found, look_ahead - delay if with_scenes else look_ahead)
+
+
+def with_cuts(items: Iterable[Item], look_ahead: int = LOOK_AHEAD) -> Iterator[SourceItem]:
     """Find scene cuts on the way.
 
     Args:
@@ -46,11 +73,42 @@ def with_cuts(
         yield _decided(item, cuts)
 
 
-def without_cuts(items: Iterable[Item]) -> Iterator[SourceFrame | AudioPacket]:
+def without_cuts(items: Iterable[Item]) -> Iterator[SourceItem]:
     """Take a video for a single scene."""
     for item in items:
         yield SourceFrame(item) if isinstance(item, Frame) else item
 
 
-def _decided(item: Item, cuts: SceneCuts) -> SourceFrame | AudioPacket:
+def with_sights(items: Iterable[SourceItem], look_ahead: int) -> Iterator[SourceItem]:
+    """Look at each frame, and at so many after it, which are held back.
+
+    Returns:
+        the same items in the same order, frames with their sights.
+    """
+    waiting, sights = deque[SourceItem](), deque[Sight]()
+    before: Frame | None = None
+    for item in items:
+        waiting.append(item)
+        if isinstance(item, SourceFrame):
+            sights.append(look(item.frame, before, is_cut=item.is_cut))
+            before = item.frame
+        while waiting and (len(sights) > look_ahead or not isinstance(waiting[0], SourceFrame)):
+            yield _seen(waiting, sights)
+    while waiting:
+        yield _seen(waiting, sights)
+
+
+def _decided(item: Item, cuts: SceneCuts) -> SourceItem:
     return SourceFrame(item, cuts.decide()) if isinstance(item, Frame) else item
+
+
+def _seen(waiting: deque[SourceItem], sights: deque[Sight]) -> SourceItem:
+    """The first of the items that wait, with what is known of it."""
+    item = waiting.popleft()
+    if not isinstance(item, SourceFrame):
+        return item
+    own, *later = sights
+    sights.popleft()
+    after = next((other for other in waiting if isinstance(other, SourceFrame)), None)
+    after = replace(after, sights=tuple(later)) if after else None
+    return replace(item, sights=(own, *later), after=after)

@@ -11,7 +11,7 @@ from functools import cache
 from kinema.bitstream.headers import FrameType
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.encoding import EncodeSettings, open_source
-from kinema.codec.look_ahead import SourceFrame, with_cuts, without_cuts
+from kinema.codec.look_ahead import SourceFrame, foresee
 from kinema.codec.structure import SequencePlan
 from kinema.codec.target import Outcome
 from kinema.errors import VideoError
@@ -98,7 +98,7 @@ def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:
     first_pts = end_pts = 0
     with open_source(source, settings, lambda _: None) as video:
         wanted = max(1, num_probes(video.format) // run)
-        for source_item in with_cuts(video) if settings.scene_cuts else without_cuts(video):
+        for source_item in foresee(video, with_scenes=settings.scene_cuts):
             if not isinstance(source_item, SourceFrame):
                 audio_bytes += len(source_item.data) + AUDIO_PACKET_BYTES
                 continue
