@@ -27,12 +27,6 @@ class BitModel:
         self._logs = dict.fromkeys(FrameType, math.log(BITS_PER_DETAIL * num_samples))
         self._seen = dict.fromkeys(FrameType, 0)  # frames of this scene
 
-    def copy(self) -> "BitModel":
-        """Give a model that can learn on its own."""
-        other = BitModel(1)
-        other._logs, other._seen = dict(self._logs), dict(self._seen)
-        return other
-
     def begin_scene(self) -> None:
         """Trust what comes more than what has been."""
         self._seen = dict.fromkeys(FrameType, 0)

@@ -89,33 +89,7 @@ class Steering:
 
     def choose(self, outlook: Outlook) -> float:
         """The crf of the next frames."""
-        return self._choose(self._model, outlook)
-
-    def reconsider(self, outlook: Outlook, tried: Sequence[Spent]) -> float:
-        """The crf that would have been chosen, had it been known what some frames take."""
-        model = self._model.copy()
-        for spent in tried:
-            self._learn(model, spent)
-        return self._choose(model, outlook)
-
-    def accept(self, spent: Spent) -> None:
-        """Take a frame for good."""
-        gap_s = self._frame_s if self._last_s is None else max(spent.time_s - self._last_s, 0.0)
-        self._frame_s += USUAL_GAP * (min(gap_s, MAX_GAP_S) - self._frame_s)
-        self._last_s = spent.time_s
-        self.bucket.pour(spent.time_s, spent.bits)
-        self._balance += spent.bits - self.bucket.rate_bps * gap_s
-        self._balance = max(self._balance, -self.bucket.size)
-        self._beside = spent.bits - spent.payload_bits
-        self._learn(self._model, spent)
-        self._crf = spent.crf
-        self._scene_s += gap_s
-        self._since_i = 1 if spent.kind == FrameType.I else self._since_i + 1
-
-    def _learn(self, model: BitModel, spent: Spent) -> None:
-        model.learn(spent.kind, spent.sight, spent.crf, spent.payload_bits, self._frame_s)
-
-    def _choose(self, model: BitModel, outlook: Outlook) -> float:
+        model = self._model
         sights = _same_scene(outlook.sights)
         i_share = outlook.kinds.count(FrameType.I) / len(outlook.kinds)
         mean = model.mean_bits(i_share, sights)
@@ -130,6 +104,29 @@ class Steering:
         room = CAUTION * self.bucket.room(outlook.time_s) / outlook.num_frames - self._beside
         least = crf_between(model.bits(outlook.kinds[0], sights[0], 0.0), room)
         return min(max(crf, least, 0.0), MAX_CRF)
+
+    def reconsider(self, outlook: Outlook, tried: Sequence[Spent]) -> float:
+        """Take what some frames took on trial; choose again."""
+        for spent in tried:
+            self._learn(spent)
+        return self.choose(outlook)
+
+    def accept(self, spent: Spent) -> None:
+        """Take a frame for good."""
+        gap_s = self._frame_s if self._last_s is None else max(spent.time_s - self._last_s, 0.0)
+        self._frame_s += USUAL_GAP * (min(gap_s, MAX_GAP_S) - self._frame_s)
+        self._last_s = spent.time_s
+        self.bucket.pour(spent.time_s, spent.bits)
+        self._balance += spent.bits - self.bucket.rate_bps * gap_s
+        self._balance = max(self._balance, -self.bucket.size)
+        self._beside = spent.bits - spent.payload_bits
+        self._learn(spent)
+        self._crf = spent.crf
+        self._scene_s += gap_s
+        self._since_i = 1 if spent.kind == FrameType.I else self._since_i + 1
+
+    def _learn(self, spent: Spent) -> None:
+        self._model.learn(spent.kind, spent.sight, spent.crf, spent.payload_bits, self._frame_s)
 
     @property
     def _frame_bits(self) -> float:
