@@ -189,7 +189,7 @@ def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict
     decided = {
         field.name.replace("_", " "): getattr(settings, field.name)
         for field in fields(settings)
-        if field.name not in WITHOUT_EFFECT
+        if field.name not in WITHOUT_EFFECT and field.name != "model"
     }
     return {
         **decided,
