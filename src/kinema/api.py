@@ -8,7 +8,8 @@ from typing import TypedDict, Unpack
 from kinema.codec.copying import EditReport
 from kinema.codec.cutting import CutSettings, cut_file
 from kinema.codec.decoding import DecodeReport, decode_file, verify_file
-from kinema.codec.encoding import EncodeReport, EncodeSettings, encode_file
+from kinema.codec.encode_report import EncodeReport
+from kinema.codec.encoding import EncodeSettings, encode_file
 from kinema.codec.joining import concat_files
 from kinema.codec.rate_control import encode_to_target
 from kinema.codec.reader import DecodeSettings, KinReader
@@ -26,6 +27,7 @@ class EncodeOptions(TypedDict, total=False):
     structure: str | None
     intra_period: int | None
     refresh: int
+    scene_cuts: bool
     start_s: float
     num_frames: int | None
     with_audio: bool
@@ -54,13 +56,16 @@ class WorkOptions(DecodeOptions, total=False):
     ray: str | None
 
 
-def encode(
+def encode(  # noqa: PLR0913  # by name, all but the first two
     source: StrPath,
     target: StrPath,
     *,
     rate_kbps: float | None = None,
     size_bytes: int | None = None,
     psnr_db: float | None = None,
+    passes: int | None = None,
+    buffer_s: float | None = None,
+    look_ahead: int | None = None,
     **options: Unpack[EncodeOptions],
 ) -> EncodeReport:
     """Encode a video file to a `.kin` file.
@@ -71,13 +76,23 @@ def encode(
         rate_kbps: bitrate of the video to reach, in kilobits per second, instead of `crf`.
         size_bytes: size of the file to reach.
         psnr_db: (6 Y + U + V) / 8 to reach, in dB.
+        passes: 1 holds a bitrate while coding, 2 meets any target by search; see `Target`.
+        buffer_s: seconds of the bitrate that a player's buffer holds, in one pass.
+        look_ahead: frames that are seen before one is coded, in one pass.
         **options: fields of `EncodeSettings`: crf, model, structure, start_s, overwrite, ...
 
     Raises:
         KinemaError: bad settings, unreadable input, or a target that cannot be written.
     """
     settings = EncodeSettings(**options)
-    goal = Target(rate_kbps=rate_kbps, size_bytes=size_bytes, psnr_db=psnr_db)
+    goal = Target(
+        rate_kbps=rate_kbps,
+        size_bytes=size_bytes,
+        psnr_db=psnr_db,
+        passes=passes,
+        buffer_s=buffer_s,
+        look_ahead=look_ahead,
+    )
     if goal == Target():
         return encode_file(os.fspath(source), Path(target), settings)
     return encode_to_target(os.fspath(source), Path(target), settings, goal)

@@ -8,8 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kinema.bitstream.container import ContainerReader
+from kinema.bitstream.headers import FrameType
+from kinema.bitstream.packets import FramePacket
 from kinema.codec import batches as batches_module
 from kinema.codec import chunked_encoding as module
 from kinema.codec.chunk_store import ChunkStore, folder_beside
@@ -63,6 +67,20 @@ def test_processes_write_the_bytes_of_one(tmp_path, clip, tiny_model):
 
 def test_processes_write_the_bytes_of_one_in_low_delay(tmp_path, clip, toy):
     check_same(clip, tmp_path, model=toy, intra_period=4)
+
+
+@pytest.mark.parametrize("scene_cuts", [True, False])
+def test_periods_count_from_scene_cuts_in_chunks_too(scene_cuts, tmp_path, toy):
+    frames = draw(14)
+    for frame in frames[6:]:
+        for plane in frame.planes:
+            np.subtract(255, plane, out=plane)
+    source = write_clip(tmp_path / "cut.mkv", frames)
+    check_same(source, tmp_path, model=toy, intra_period=4, scene_cuts=scene_cuts)
+    with ContainerReader(tmp_path / "many.kin") as file:
+        frames = [packet.header for packet in file.packets() if isinstance(packet, FramePacket)]
+    intra = [header.display_index for header in frames if header.frame_type is FrameType.I]
+    assert intra == ([0, 4, 6, 10] if scene_cuts else [0, 4, 8, 12])
 
 
 @pytest.mark.parametrize(("at_once", "num_chunks"), [(1, 7), (2, 5), (4, 5)])

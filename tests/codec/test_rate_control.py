@@ -35,7 +35,7 @@ def names(folder):
 @pytest.mark.parametrize("size_bytes", [950, 1200, 1450])
 def test_a_size_is_met_from_below(tmp_path, clip, size_bytes):
     report = reach(clip, tmp_path / "a.kin", Target(size_bytes=size_bytes))
-    assert 0.96 * size_bytes <= report.size_bytes <= size_bytes
+    assert 0.98 * size_bytes <= report.size_bytes <= size_bytes
     assert (tmp_path / "a.kin").stat().st_size == report.size_bytes
     assert names(tmp_path) == ["a.kin", "clip.mkv"]
 
@@ -44,7 +44,7 @@ def test_a_size_counts_the_audio(tmp_path):
     source = KIT["make_file"](tmp_path / "heard.mkv", count=12, audio="aac", size=(48, 48))
     alone = KIT["encoded"](tmp_path / "worst.kin", source, crf=63).stat().st_size
     report = reach(source, tmp_path / "a.kin", Target(size_bytes=alone + 500))
-    assert 0.96 * (alone + 500) <= report.size_bytes <= alone + 500
+    assert 0.985 * (alone + 500) <= report.size_bytes <= alone + 500
     with pytest.raises(ConfigError, match="audio alone takes"):
         reach(source, tmp_path / "b.kin", Target(size_bytes=500))
 
@@ -52,7 +52,7 @@ def test_a_size_counts_the_audio(tmp_path):
 @pytest.mark.parametrize("rate_kbps", [25.0, 34.0])
 def test_a_bitrate_is_met_from_below(tmp_path, clip, rate_kbps):
     report = reach(clip, tmp_path / "a.kin", Target(rate_kbps=rate_kbps))
-    assert 0.96 * rate_kbps <= report.rate_kbps <= rate_kbps
+    assert 0.985 * rate_kbps <= report.rate_kbps <= rate_kbps
 
 
 def test_a_psnr_is_met(tmp_path, clip):

@@ -37,6 +37,21 @@ def test_intra_frames_stand_where_they_are_asked_for(settings, expected):
     assert types(12, **settings) == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"intra_period": 4}, "PIPPPIPP"),
+        ({"intra_period": -1}, "PIPPPPPP"),
+        ({"intra_period": 7, "refresh": 3}, "PIPPIPPI"),
+    ],
+)
+def test_periods_count_from_where_a_scene_begins(settings, expected):
+    plan = make_plan(BOTH, **settings)
+    frames = [plan.frame(19, 0 if settings["intra_period"] == -1 else 18)]
+    frames += [plan.frame(index, 20) for index in range(20, 27)]
+    assert "".join(frame.frame_type.name for frame in frames) == expected
+
+
 def test_frames_refer_to_the_one_before_and_are_coded_in_display_order():
     plan = make_plan(BOTH, intra_period=3)
     frames = [plan.frame(index) for index in range(4)]

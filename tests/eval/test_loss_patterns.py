@@ -71,6 +71,7 @@ def test_known_losses_stay_the_same_on_every_machine():
         ({"percents": (100.0,)}, "100 % of loss"),
         ({"packets": 1}, "1 packets"),
         ({"journeys": 0}, "sent 0 times"),
+        ({"percents": (1.0,), "packets": 20, "journeys": 2}, "no packet to lose: 1 % of 20"),
     ],
 )
 def test_losses_that_cannot_be_are_refused(settings, message):

@@ -27,7 +27,7 @@ def test_commands_follow_the_command_line_contract():
     assert encode[1:6] == ["-m", "kinema.cli", "encode", "a.y4m", "b.kin"]
     options = " ".join(encode[6:])
     for expected in (
-        "--crf 22.5", "--structure low-delay", "--intra-period -1", "--no-audio",
+        "--crf 22.5", "--structure low-delay", "--intra-period -1", "--no-scene-cut", "--no-audio",
         "--threads 3", "--device cuda", "--model intra-small",
     ):  # fmt: skip
         assert expected in options

@@ -1,5 +1,6 @@
 import errno
 import io
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from kinema.errors import FileError, VideoError
+from kinema.video import raw
 from kinema.video.raw import layout_of
 
 
@@ -71,6 +73,26 @@ def test_layouts_round_chroma_up():
     assert layout_of("yuv422p10le", 5, 3).size_bytes == 30 + 2 * 18
     assert layout_of("yuva444p", 5, 3).size_bytes == 60
     assert layout_of("gray", 5, 3).size_bytes == 15
+
+
+def test_a_header_that_promises_huge_pictures_costs_no_memory(kit, tmp_path):
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W99999 H99999 F25:1\nFRAME\nabc")
+    (tmp_path / "a_99999x99999_25.yuv").write_bytes(b"abc")
+    for name in ("a.y4m", "a_99999x99999_25.yuv"):
+        tracemalloc.start()
+        try:
+            with pytest.raises(VideoError, match=r"truncated|3 bytes"):
+                kit.read(tmp_path / name)
+            assert tracemalloc.get_traced_memory()[1] < 10**8
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("first_piece", [1, 7, 100_000])
+def test_pictures_come_in_pieces_of_any_size(kit, tmp_path, monkeypatch, first_piece):
+    monkeypatch.setattr(raw, "FIRST_PIECE_BYTES", first_piece)
+    kit.write(tmp_path / "a.y4m", kit.format(), kit.frames(3))
+    assert kit.same_planes(kit.read(tmp_path / "a.y4m")[1], kit.frames(3))
 
 
 def test_a_full_disk_leaves_nothing_behind(kit, tmp_path, monkeypatch):

@@ -98,11 +98,13 @@ class ContainerWriter:
         """Bytes written so far."""
         return self._offset
 
+    def frame_size(self, header: FrameHeader, payload: bytes) -> int:
+        """How many bytes `write_frame` would append."""
+        return len(self._sealed(header, payload))
+
     def write_frame(self, header: FrameHeader, payload: bytes) -> None:
         """Append one picture."""
-        check_limit("number of references", len(header.references), self._limits.max_references)
-        type_code, fields = pack_frame(header, self._header)
-        packet = seal_packet(type_code, fields + payload, self._limits)
+        packet = self._sealed(header, payload)
         is_intra = header.frame_type == FrameType.I
         self._index.append(IndexEntry(header.display_index, header.pts, self._offset, is_intra))
         self._write(packet)
@@ -111,6 +113,11 @@ class ContainerWriter:
         """Append coded audio."""
         body = pack_audio(packet, self._header)
         self._write(seal_packet(PacketType.AUDIO, body, self._limits))
+
+    def _sealed(self, header: FrameHeader, payload: bytes) -> bytes:
+        check_limit("number of references", len(header.references), self._limits.max_references)
+        type_code, fields = pack_frame(header, self._header)
+        return seal_packet(type_code, fields + payload, self._limits)
 
     def _finish(self) -> None:
         """Write the index and the end packet, and give the file its name."""

@@ -25,7 +25,8 @@ from kinema.codec.target import Target, parse_amount
 from kinema.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kinema.codec.encoding import EncodeReport, EncodeSettings
+    from kinema.codec.encode_report import EncodeReport
+    from kinema.codec.encoding import EncodeSettings
 
 
 def encode(
@@ -39,6 +40,9 @@ def encode(
     bitrate: Annotated[str | None, typer.Option(help="Of the video: 300k, 2.5M.")] = None,
     target_size: Annotated[str | None, typer.Option(help="Of the file, in bytes: 2M.")] = None,
     target_psnr: Annotated[float | None, typer.Option(help="(6Y+U+V)/8 in dB.")] = None,
+    passes: Annotated[int | None, typer.Option(help="1: hold the bitrate; 2: search.")] = None,
+    buffer: Annotated[float | None, typer.Option(help="In seconds, for one pass: 1.")] = None,
+    lookahead: Annotated[int | None, typer.Option(help="In frames, for one pass: 8.")] = None,
     model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
     structure: Annotated[
         str | None, typer.Option(help="all-intra or low-delay; by default the model's first.")
@@ -50,6 +54,9 @@ def encode(
     refresh: Annotated[
         int, typer.Option(help="An additional intra frame every N frames; 0: none.")
     ] = 0,
+    no_scene_cut: Annotated[
+        bool, typer.Option("--no-scene-cut", help="No intra frames at scene cuts.")
+    ] = False,
     effort: Annotated[
         int, typer.Option(help="Passes that improve symbols: 0 (fast) to 100; 4 is a good deal.")
     ] = 0,
@@ -80,6 +87,7 @@ def encode(
         intra_period=intra_period,
         refresh=refresh,
         effort=effort,
+        scene_cuts=not no_scene_cut,
         start_s=start,
         num_frames=frames,
         with_audio=not no_audio,
@@ -94,6 +102,9 @@ def encode(
         rate_kbps=None if bitrate is None else parse_amount(bitrate, "--bitrate") / 1000,
         size_bytes=None if target_size is None else int(parse_amount(target_size, "--target-size")),
         psnr_db=target_psnr,
+        passes=passes,
+        buffer_s=buffer,
+        look_ahead=lookahead,
     )
     jobs = pair_up(sources, target)
     if target.is_dir():

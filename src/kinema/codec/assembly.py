@@ -7,7 +7,8 @@ from kinema.bitstream.container import ContainerReader, ContainerWriter
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.packets import AudioPacketData, FramePacket
 from kinema.codec.chunk_store import ChunkStore
-from kinema.codec.encoding import EncodeReport, EncodeSettings
+from kinema.codec.encode_report import EncodeReport
+from kinema.codec.encoding import EncodeSettings
 from kinema.codec.headers import CODEC_LIMITS
 from kinema.errors import FileError
 

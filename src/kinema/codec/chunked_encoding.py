@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,9 +22,9 @@ from kinema.codec.chunk_store import ChunkStore, Facts, Value
 from kinema.codec.chunks import Piece, check_divisible, chunk_length, frames_named, in_chunks
 from kinema.codec.crews import open_crew
 from kinema.codec.dispatch import Dispatcher
+from kinema.codec.encode_report import EncodeReport
 from kinema.codec.encoding import (
     DEPTH,
-    EncodeReport,
     EncodeSettings,
     Progress,
     open_source,
@@ -31,6 +32,7 @@ from kinema.codec.encoding import (
 )
 from kinema.codec.excerpt import Shift
 from kinema.codec.headers import sequence_header
+from kinema.codec.look_ahead import SourceFrame, SourceItem, foresee, in_periods
 from kinema.codec.overlap import ahead
 from kinema.codec.structure import SequencePlan, make_plan
 from kinema.codec.tasks import EncodeTask
@@ -39,7 +41,7 @@ from kinema.errors import FileError, KinemaError
 from kinema.models.registry import LoadedModel
 from kinema.parts.quality import crf_to_units
 from kinema.version import VERSION
-from kinema.video.frame import Frame, Item, Note
+from kinema.video.frame import Note
 from kinema.video.reading import VideoReader
 
 WITHOUT_EFFECT = (
@@ -108,9 +110,11 @@ class _ChunkedEncoding:
         """Have all chunks coded; give the header of the sequence and how many chunks it has."""
         video = self._video
         size = (video.format.width, video.format.height)
-        length = 1 if plan.structure.lifetime else batch_length(*size)
-        with nullcontext(iter(video)) if source == "-" else closing(ahead(video, DEPTH)) as items:
-            batches = in_batches(items, Frame, length)
+        has_p_frames = plan.structure.lifetime > 0
+        length = 1 if has_p_frames else batch_length(*size)
+        seen = in_periods(foresee(video, with_scenes=has_p_frames and self._settings.scene_cuts))
+        with nullcontext(seen) if source == "-" else closing(ahead(seen, DEPTH)) as items:
+            batches = in_batches(items, SourceFrame, length)
             early, first = until_frame(batches, source)
             if self._settings.start_s:
                 self._shift = Shift(first.pts, video.format.time_base, video.audio_tracks)
@@ -118,15 +122,15 @@ class _ChunkedEncoding:
             header = sequence_header(video.format, video.audio_tracks, model, shifted, units, plan)
             pieces = in_chunks(
                 itertools.chain(early, batches),
-                Frame,
-                lambda index, _: not plan.frame(index).references,
+                SourceFrame,
+                partial(_is_intra, plan),
                 chunk_length(*size),
             )
             task = EncodeTask(self._settings, header)
             with closing(open_crew(task, self._settings, self._note)) as crew:
                 return header, self._code(pieces, crew)
 
-    def _code(self, pieces: Iterator[Piece[Item]], crew: Crew) -> int:
+    def _code(self, pieces: Iterator[Piece[SourceItem]], crew: Crew) -> int:
         """Hand out chunk by chunk; give their number."""
         dispatcher = Dispatcher(crew, self._finish, self._note)
         limit = 2 * crew.count  # chunks whose frames lie on disk: as many again wait for a worker
@@ -136,7 +140,10 @@ class _ChunkedEncoding:
                 self._hand_out(current, dispatcher, limit)
                 current = ChunkInput(self._store.input_path(piece.chunk), piece)
             if current is not None:
-                current.add(list(self._shift.items(iter(piece.items))))
+                sources = [item for item in piece.items if isinstance(item, SourceFrame)]
+                items = [i.frame if isinstance(i, SourceFrame) else i for i in piece.items]
+                is_cut = any(source.is_cut for source in sources)  # which comes alone
+                current.add(list(self._shift.items(iter(items))), is_cut=is_cut)
             dispatcher.poll()
         self._hand_out(current, dispatcher, limit)
         dispatcher.finish()
@@ -171,13 +178,18 @@ class _ChunkedEncoding:
         self._progress(self._done, self._video.num_frames_hint, self._size_bytes)
 
 
+def _is_intra(plan: SequencePlan, index: int, item: SourceItem) -> bool:
+    start = item.period_start if isinstance(item, SourceFrame) else 0
+    return not plan.frame(index, start).references
+
+
 def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict[str, Value]:
     """Everything that the bytes of chunks depend on, but for the frames themselves."""
     path = Path(source)
     decided = {
         field.name.replace("_", " "): getattr(settings, field.name)
         for field in fields(settings)
-        if field.name not in WITHOUT_EFFECT
+        if field.name not in WITHOUT_EFFECT and field.name != "model"
     }
     return {
         **decided,

@@ -1,7 +1,7 @@
 """Frames to packets: one at a time, or a few at once where pictures do not depend on each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -32,6 +32,16 @@ class CodedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderState:
+    """What an encoder knows of the frames that it has coded. Nothing that it does changes it."""
+
+    num_coded: int = 0
+    period_start: int = 0  # coding index from which intra periods count
+    memories: Memories = Memories()  # noqa: RUF009  # a value as well
+    shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+
+
+@dataclass(frozen=True, slots=True)
 class _Group:
     """What coding some pictures at once gave."""
 
@@ -46,6 +56,7 @@ class Encoder:
     Attributes:
         model: whose networks code.
         plan: which frames are intra, and what the others refer to.
+        state: put an earlier one back to code the frames after it once more.
     """
 
     def __init__(  # noqa: PLR0913  # what an encoding is decided by, all of it by name
@@ -81,13 +92,24 @@ class Encoder:
         self._network = network_on(model, self._device)
         check_effort(effort)
         self._effort = effort
-        self._num_coded = 0
-        self._memories = Memories()
-        self._shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+        self.state = EncoderState()
 
-    def go_to(self, coding_index: int) -> None:
-        """Go on with the `coding_index`-th frame to be coded, from 0, which must be intra."""
-        self._num_coded, self._memories = coding_index, Memories()
+    def begin_scene(self) -> None:
+        """Tell that a scene begins with the next frame: it is intra, and periods count from it."""
+        self.state = replace(self.state, period_start=self.state.num_coded)
+
+    def next_plan(self, offset: int = 0) -> FramePlan:
+        """Tell how a frame to come will be coded, so many after the next one."""
+        return self.plan.frame(self.state.num_coded + offset, self.state.period_start)
+
+    def go_to(self, coding_index: int, period_start: int = 0) -> None:
+        """Go on with the `coding_index`-th frame to be coded, from 0, which must be intra.
+
+        Args:
+            coding_index: of the next frame.
+            period_start: coding index from which intra periods count.
+        """
+        self.state = EncoderState(num_coded=coding_index, period_start=period_start)
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
@@ -98,33 +120,39 @@ class Encoder:
         """
         return self.encode_batch([frame], crf=crf)[0]
 
-    def encode_batch(self, frames: Sequence[Frame], *, crf: float) -> list[CodedPicture]:
+    def encode_batch(
+        self, frames: Sequence[Frame], *, crf: float | Sequence[float]
+    ) -> list[CodedPicture]:
         """Code the next frames: at once in all-intra, else one after the other.
 
         Errors as `encode`; the encoder is then as before.
 
+        Args:
+            frames: of one size.
+            crf: quality of all, or one for each.
+
         Raises:
-            ShapeError: they are not of one size.
+            ShapeError: the frames are not of one size.
+            ConfigError: there are more or fewer qualities than frames.
         """
-        units = crf_to_units(crf)
+        units = _units(crf, len(frames))
         if not frames:
             return []
         self._check_shapes(frames)
         lifetime = self.plan.structure.lifetime
         coded: list[CodedPicture] = []
-        memories = self._memories
+        memories = self.state.memories
         for group in [[frame] for frame in frames] if lifetime else [frames]:
-            first = self._num_coded + len(coded)
-            plans = [self.plan.frame(first + i) for i in range(len(group))]
+            plans = [self.next_plan(len(coded) + i) for i in range(len(group))]
             references = memories.references(plans[0].display_index, plans[0].references)
-            result = self._code(group, units, references)
+            own_units = units[len(coded) : len(coded) + len(group)]
+            result = self._code(group, own_units, references)
             memories = memories.after(plans[0].display_index, result.memory, lifetime)
-            coded += [
-                _coded_picture(*parts, units)
-                for parts in zip(plans, group, result.pictures, result.payloads, strict=True)
-            ]
-        self._num_coded += len(coded)
-        self._memories, self._shape = memories, frames[0].y.shape
+            parts = zip(plans, group, result.pictures, result.payloads, own_units, strict=True)
+            coded += [_coded_picture(*part) for part in parts]
+        num_coded = self.state.num_coded + len(coded)
+        shape = frames[0].y.shape
+        self.state = replace(self.state, num_coded=num_coded, memories=memories, shape=shape)
         return coded
 
     def _check_shapes(self, frames: Sequence[Frame]) -> None:
@@ -132,15 +160,15 @@ class Encoder:
         for frame in frames:
             if frame.y.shape != shape:
                 raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
-        if self._shape != shape and self.plan.frame(self._num_coded).references:
-            raise ShapeError(f"frame of {shape} refers to one of {self._shape}")
+        if self.state.shape != shape and self.next_plan().references:
+            raise ShapeError(f"frame of {shape} refers to one of {self.state.shape}")
 
     def _code(
-        self, frames: Sequence[Frame], units: int, references: tuple[Reference, ...]
+        self, frames: Sequence[Frame], units: list[int], references: tuple[Reference, ...]
     ) -> _Group:
         height, width = frames[0].y.shape
         writers = [SymbolWriter() for _ in frames]
-        qualities = torch.full((len(frames),), units / CRF_UNITS, device=self._device)
+        qualities = torch.tensor(units, device=self._device) / CRF_UNITS
         with exact_arithmetic():
             x = to_tensor(frames, self._device)
             tables = self.model.frozen.tables
@@ -159,6 +187,15 @@ def check_effort(effort: int) -> None:
     """
     if not 0 <= effort <= MAX_EFFORT:
         raise ConfigError(f"effort {effort}, expected 0 to {MAX_EFFORT}")
+
+
+def _units(crf: float | Sequence[float], count: int) -> list[int]:
+    """Quality of each of some frames, in 1/256 crf."""
+    if isinstance(crf, int | float):
+        return [crf_to_units(crf)] * count
+    if len(crf) != count:
+        raise ConfigError(f"{len(crf)} qualities for {count} frames")
+    return [crf_to_units(each) for each in crf]
 
 
 def _coded_picture(

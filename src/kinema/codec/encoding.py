@@ -3,25 +3,30 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from kinema.bitstream.container import ContainerWriter
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.crews import check_division
-from kinema.codec.encoder import Encoder, check_effort
+from kinema.codec.encode_report import EncodeReport
+from kinema.codec.encoder import CodedPicture, Encoder, check_effort
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
+from kinema.codec.look_ahead import SourceFrame, SourceItem, foresee
+from kinema.codec.one_pass import OnePass, Pace
 from kinema.codec.overlap import ahead
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.codec.structure import make_plan
 from kinema.errors import ConfigError, VideoError
 from kinema.models.registry import DEFAULT_MODEL, MODELS, LoadedModel, load_model
-from kinema.parts.quality import crf_to_units
+from kinema.parts.quality import CRF_UNITS, crf_to_units
 from kinema.video.frame import AudioPacket, Frame, Note, log_note
 from kinema.video.quality import psnr_planes
 from kinema.video.reading import VideoReader, open_video
 
+Item = TypeVar("Item", SourceItem, Frame | AudioPacket)
 DEFAULT_CRF = 28.0
 DEPTH = 8  # frames and audio packets that may wait for the encoder
 
@@ -31,11 +36,13 @@ class EncodeSettings:
     """What a user decides about an encoding."""
 
     crf: float = DEFAULT_CRF  # quality, 0 (best) to 63
+    pace: Pace | None = None  # a bitrate to hold instead, in one pass
     model: str | LoadedModel = DEFAULT_MODEL  # a name, or what `load_model` gave
     structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
     intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
     refresh: int = 0  # an additional intra frame every so many frames; 0: none
     effort: int = 0  # passes of refinement of each frame's symbols, 0 to 100
+    scene_cuts: bool = True  # intra frames where scenes begin, from which periods count
     start_s: float = 0.0  # where to begin, in seconds
     num_frames: int | None = None  # None: to the end
     with_audio: bool = True
@@ -59,12 +66,18 @@ class EncodeSettings:
         """
         crf_to_units(self.crf)
         check_effort(self.effort)
+        if self.pace is not None:
+            self.pace.check()
         check_range(self.start_s, self.num_frames)
         check_division(self.workers, self.ray)
         if isinstance(self.model, str) and self.model not in MODELS:
             raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
         model = MODELS[self.model] if isinstance(self.model, str) else self.model
         make_plan(model.structures, self.structure, self.intra_period, self.refresh)
+        if self.is_divided and self.pace is not None:
+            raise ConfigError(
+                "a bitrate in one pass knows no workers: it needs all frames in order"
+            )
 
     def load_model(self) -> LoadedModel:
         """Give the model, loaded."""
@@ -81,52 +94,6 @@ class EncodeSettings:
             threads=self.threads,
             device=self.device,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeReport:
-    """What came of an encoding; PSNR against the frames read, averaged over frames."""
-
-    num_frames: int
-    width: int
-    height: int
-    seconds: float  # duration of the video
-    size_bytes: int  # the whole file
-    video_bytes: int  # the file without audio data
-    psnr_y: float
-    psnr_u: float
-    psnr_v: float
-    crf: float
-
-    @property
-    def psnr_yuv_611(self) -> float:
-        """(6 Y + U + V) / 8 in dB."""
-        return (6 * self.psnr_y + self.psnr_u + self.psnr_v) / 8
-
-    @property
-    def bpp(self) -> float:
-        """Bits per luma sample, audio left out."""
-        return 8 * self.video_bytes / (self.num_frames * self.width * self.height)
-
-    @property
-    def rate_kbps(self) -> float:
-        """Kilobits per second, audio left out."""
-        return 8 * self.video_bytes / max(self.seconds, 1e-9) / 1000
-
-    def figures(self) -> dict[str, float]:
-        """Everything of interest, rounded, ready for JSON."""
-        return {
-            "frames": self.num_frames,
-            "crf": self.crf,
-            "size_bytes": self.size_bytes,
-            "video_bytes": self.video_bytes,
-            "rate_kbps": round(self.rate_kbps, 3),
-            "bpp": round(self.bpp, 6),
-            "psnr_y": round(self.psnr_y, 4),
-            "psnr_u": round(self.psnr_u, 4),
-            "psnr_v": round(self.psnr_v, 4),
-            "psnr_yuv_611": round(self.psnr_yuv_611, 4),
-        }
 
 
 Progress = Callable[[int, int | None, int], None]  # frames done, frames expected, bytes so far
@@ -165,7 +132,7 @@ def encode_file(
 
         return encode_in_chunks(source, target, settings, progress=progress, note=note)
     with open_source(source, settings, note) as video:
-        return _Encoding(video, settings, source).run(target, progress)
+        return _Encoding(video, settings, source).run(target, progress, note)
 
 
 def open_source(source: str, settings: EncodeSettings, note: Note) -> VideoReader:
@@ -185,25 +152,39 @@ class _Encoding:
     def __init__(self, video: VideoReader, settings: EncodeSettings, source: str) -> None:
         self._video, self._settings, self._source = video, settings, source
         self._encoder = settings.open_encoder()
+        self._one_pass: OnePass | None = None
         self._shift = Shift(0, video.format.time_base, video.audio_tracks)
         self._sums = [0.0, 0.0, 0.0]
+        self._crfs = 0.0  # of all frames, together
         self._done = 0
         self._audio_bytes = 0
         self._span = (0, 0)  # pts of the first frame, end of the last
 
-    def run(self, target: Path, progress: Progress) -> EncodeReport:
+    def run(self, target: Path, progress: Progress, note: Note) -> EncodeReport:
         video = self._video
-        length = batch_length(video.format.width, video.format.height)
+        has_p_frames = self._encoder.plan.structure.lifetime > 0
+        length = 1 if has_p_frames else batch_length(video.format.width, video.format.height)
         is_pipe = self._source == "-"  # whose reading may block, and Ctrl-C with it
-        with nullcontext(iter(video)) if is_pipe else closing(ahead(video, DEPTH)) as items:
-            batches = in_batches(items, Frame, length)
+        pace, with_scenes = self._settings.pace, self._settings.scene_cuts
+        seen = foresee(
+            video,
+            with_scenes=with_scenes and (has_p_frames or pace is not None),
+            look_ahead=None if pace is None else pace.look_ahead,
+        )
+        with nullcontext(seen) if is_pipe else closing(ahead(seen, DEPTH)) as items:
+            batches = in_batches(items, SourceFrame, length)
             early, first = until_frame(batches, self._source)
             if self._settings.start_s:  # an excerpt begins at 0
                 self._shift = Shift(first.pts, video.format.time_base, video.audio_tracks)
             with self._open(target, self._shift.frame(first)) as writer:
+                if pace is not None:
+                    size = writer.frame_size
+                    self._one_pass = OnePass(self._encoder, pace, video.format, size)
                 for batch in itertools.chain(early, batches):
                     self._write(writer, batch)
                     progress(self._done, video.num_frames_hint, writer.size_bytes)
+        if self._one_pass and self._one_pass.overflows:
+            note(_overflow_line(self._one_pass))
         return self._report(target.stat().st_size)
 
     def _open(self, target: Path, first: Frame) -> ContainerWriter:
@@ -214,30 +195,43 @@ class _Encoding:
         self._span = (first.pts, first.pts)
         return ContainerWriter(target, header, overwrite=settings.overwrite, limits=CODEC_LIMITS)
 
-    def _write(self, writer: ContainerWriter, items: list[Frame | AudioPacket]) -> None:
+    def _write(self, writer: ContainerWriter, items: list[SourceItem]) -> None:
         """Code the frames among some items at once, and write all of them in order."""
-        frames = [self._shift.frame(item) for item in items if isinstance(item, Frame)]
-        pictures = zip(
-            frames, self._encoder.encode_batch(frames, crf=self._settings.crf), strict=True
-        )
+        sources = [
+            replace(item, frame=self._shift.frame(item.frame))
+            for item in items
+            if isinstance(item, SourceFrame)
+        ]
+        pictures = zip(sources, self._code(sources), strict=True)
         for item in items:
             if isinstance(item, AudioPacket):
                 before = writer.size_bytes
                 writer.write_audio(packed_audio(self._shift.audio(item)))
                 self._audio_bytes += writer.size_bytes - before
                 continue
-            frame, picture = next(pictures)
+            source, picture = next(pictures)
+            frame = source.frame
             writer.write_frame(picture.header, picture.payload)
             quality = psnr_planes(frame, picture.frame)
             for index, value in enumerate((quality.y, quality.u, quality.v)):
                 self._sums[index] += value
+            self._crfs += picture.header.quality / CRF_UNITS
             self._done += 1
             self._span = (self._span[0], frame.pts + frame.duration)
+
+    def _code(self, sources: list[SourceFrame]) -> list[CodedPicture]:
+        if self._one_pass:
+            return self._one_pass.code(sources)
+        if any(source.is_cut for source in sources):  # comes alone
+            self._encoder.begin_scene()
+        frames = [source.frame for source in sources]
+        return self._encoder.encode_batch(frames, crf=self._settings.crf)
 
     def _report(self, size_bytes: int) -> EncodeReport:
         video = self._video.format
         seconds = float((self._span[1] - self._span[0]) * video.time_base)
         y, u, v = (total / self._done for total in self._sums)
+        bucket = self._one_pass.bucket if self._one_pass else None
         return EncodeReport(
             num_frames=self._done,
             width=video.width,
@@ -248,18 +242,26 @@ class _Encoding:
             psnr_y=y,
             psnr_u=u,
             psnr_v=v,
-            crf=self._settings.crf,
+            crf=self._crfs / self._done,
+            buffer_peak_s=bucket.peak / bucket.rate_bps if bucket else None,
         )
 
 
-def until_frame(
-    batches: Iterator[list[Frame | AudioPacket]], source: str
-) -> tuple[list[list[Frame | AudioPacket]], Frame]:
+def _overflow_line(one_pass: OnePass) -> str:
+    found, bucket = one_pass.overflows, one_pass.bucket
+    return (
+        f"bitrate {bucket.rate_bps / 1000:g} kbit/s is too low for {len(found)} frames, the first "
+        f"of them frame {found[0]}: at crf 63 they overflow the buffer of {bucket.buffer_s:g} s"
+    )
+
+
+def until_frame(batches: Iterator[list[Item]], source: str) -> tuple[list[list[Item]], Frame]:
     """The batches up to the first frame, and that frame."""
-    early: list[list[Frame | AudioPacket]] = []
+    early: list[list[Item]] = []
     for batch in batches:
         early.append(batch)
         for item in batch:
-            if isinstance(item, Frame):
-                return early, item
+            frame = item.frame if isinstance(item, SourceFrame) else item
+            if isinstance(frame, Frame):
+                return early, frame
     raise VideoError(f"{source}: no picture to encode")

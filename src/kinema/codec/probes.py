@@ -11,6 +11,8 @@ from functools import cache
 from kinema.bitstream.headers import FrameType
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.encoding import EncodeSettings, open_source
+from kinema.codec.look_ahead import SourceFrame, foresee
+from kinema.codec.structure import SequencePlan
 from kinema.codec.target import Outcome
 from kinema.errors import VideoError
 from kinema.video.frame import Frame, VideoFormat
@@ -31,6 +33,7 @@ class Survey:
 
     frames: list[Frame]  # a few of them, in runs of equal length; the last one may be shorter
     num_frames: int  # of all
+    cuts: list[int]  # display indices at which scenes begin, but for the first one
     seconds: float
     audio_bytes: int
 
@@ -48,8 +51,7 @@ class Probes:
         plan = settings.open_encoder().plan
         run = plan.longest_run(MAX_RUN)
         self._survey = survey(source, settings, run)
-        places = range(self._survey.num_frames)
-        self._counts = Counter(plan.frame(index).frame_type for index in places)
+        self._counts = count_types(plan, self._survey.num_frames, self._survey.cuts)
         self._settings = replace(settings, intra_period=run)
         self.outcome = cache(self._outcome)  # at a crf
 
@@ -74,6 +76,14 @@ class Probes:
         )
 
 
+def count_types(plan: SequencePlan, num_frames: int, cuts: list[int]) -> Counter[FrameType]:
+    """Count the frames of each type in a sequence with scene cuts at these display indices."""
+    bounds = zip([0, *cuts], [*cuts, num_frames], strict=True)
+    return Counter(
+        plan.frame(index, begin).frame_type for begin, end in bounds for index in range(begin, end)
+    )
+
+
 def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:
     """Keep every n-th run of frames; n doubles whenever twice the wanted number has come together.
 
@@ -83,14 +93,17 @@ def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:
         run: frames of a run.
     """
     kept: list[list[Frame]] = []
+    cuts: list[int] = []
     stride, count, audio_bytes = 1, 0, 0
     first_pts = end_pts = 0
     with open_source(source, settings, lambda _: None) as video:
         wanted = max(1, num_probes(video.format) // run)
-        for item in video:
-            if not isinstance(item, Frame):
-                audio_bytes += len(item.data) + AUDIO_PACKET_BYTES
+        for source_item in foresee(video, with_scenes=settings.scene_cuts):
+            if not isinstance(source_item, SourceFrame):
+                audio_bytes += len(source_item.data) + AUDIO_PACKET_BYTES
                 continue
+            item = source_item.frame
+            cuts += [count] if source_item.is_cut else []
             run_index, place = divmod(count, run)
             if run_index % stride == 0:
                 kept += [[]] if place == 0 else []
@@ -105,7 +118,8 @@ def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:
             seconds = float(count / video.format.frame_rate)
     if not kept:
         raise VideoError(f"{source}: no picture to encode")
-    return Survey([frame for frames in kept for frame in frames], count, seconds, audio_bytes)
+    frames = [frame for frames in kept for frame in frames]
+    return Survey(frames, count, cuts, seconds, audio_bytes)
 
 
 def num_probes(video: VideoFormat) -> int:

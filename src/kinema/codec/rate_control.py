@@ -1,20 +1,17 @@
-"""Targets other than crf: bitrate, size and PSNR, by search over the continuous quality.
+"""Targets other than crf: bitrate, size and PSNR, in one pass or by search over the quality.
 
-A few frames, coded at several qualities, give a first guess; whole encodings correct it. They go
-to files of their own, and the best of them takes its name in the end.
+One pass holds a bitrate while it codes. For the search, a few frames, coded at several qualities,
+give a first guess; whole encodings correct it. They go to files of their own, and the best of them
+takes its name in the end.
 """
 
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from kinema.codec.encoding import (
-    EncodeReport,
-    EncodeSettings,
-    Progress,
-    encode_file,
-    no_progress,
-)
+from kinema.codec.encode_report import EncodeReport
+from kinema.codec.encoding import EncodeSettings, Progress, encode_file, no_progress
+from kinema.codec.one_pass import DEFAULT_BUFFER_S, DEFAULT_LOOK_AHEAD, Pace
 from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.codec.probes import Probes
 from kinema.codec.search import Point, search_crf
@@ -37,13 +34,16 @@ def encode_to_target(
     progress: Progress = no_progress,
     note: Note = log_note,
 ) -> EncodeReport:
-    """Search the crf that meets `target`, and encode with it; see `encode_file`.
+    """Encode so that `target` is met; see `encode_file`.
 
     Raises:
         ConfigError: the target is not positive or cannot be reached, or the source cannot be read
             more than once.
     """
     target.check()
+    if target.num_passes(source) == 1:
+        paced = replace(settings, pace=_pace(target))
+        return encode_file(source, path, paced, progress=progress, note=note)
     settings.check()
     if source == "-":
         raise ConfigError("a target needs a file that can be read more than once, not '-'")
@@ -67,6 +67,14 @@ def encode_to_target(
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
     return report
+
+
+def _pace(target: Target) -> Pace:
+    return Pace(
+        rate_bps=1000 * (target.rate_kbps or 0.0),
+        buffer_s=DEFAULT_BUFFER_S if target.buffer_s is None else target.buffer_s,
+        look_ahead=DEFAULT_LOOK_AHEAD if target.look_ahead is None else target.look_ahead,
+    )
 
 
 def first_guess(probes: Probes, target: Target) -> float:

@@ -69,7 +69,7 @@ class SequencePlan:
 
     Attributes:
         structure: of the sequence.
-        intra_period: frames from one intra frame to the next; -1: only the first.
+        intra_period: frames from one intra frame to the next; -1: only where a period begins.
         refresh: frames from an intra frame to the next additional one; 0: none.
     """
 
@@ -77,12 +77,16 @@ class SequencePlan:
     intra_period: int
     refresh: int = 0
 
-    def frame(self, coding_index: int) -> FramePlan:
-        """Plan the frame that is the `coding_index`-th to be coded, from 0.
+    def frame(self, coding_index: int, period_start: int = 0) -> FramePlan:
+        """Plan a frame. Both structures code frames in display order.
 
-        Both structures code frames in display order.
+        Args:
+            coding_index: it is the so-many-th to be coded, from 0.
+            period_start: coding index from which intra periods count, at most the frame's own:
+                that of the newest scene cut, else 0.
         """
-        place = coding_index if self.intra_period == -1 else coding_index % self.intra_period
+        place = coding_index - period_start
+        place = place if self.intra_period == -1 else place % self.intra_period
         is_intra = place == 0 or (self.refresh and place % self.refresh == 0)
         frame_type = FrameType.I if is_intra else FrameType.P
         return FramePlan(coding_index, frame_type, self.structure.references[frame_type])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from kinema.errors import ConfigError
 
-SIZE_TOLERANCE = 0.02  # a size may stay below its target by this part, and never exceeds it
+SIZE_TOLERANCE = 0.01  # a size may stay below its target by this part, and never exceeds it
 PSNR_TOLERANCE_DB = 0.05
-CRF_PER_NAT = 13.0  # crf steps that change the size by a factor of e, about
+CRF_PER_NAT = 16.5  # crf steps that change the size by a factor of e, about
 CRF_PER_DB = 2.6  # crf steps that change PSNR by 1 dB, about
 
 FACTORS = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "G": 1e9}
@@ -25,17 +25,24 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What to reach: one of the three. Rate and size are met from below.
+    """What to reach: one of the three. In two passes, rate and size are met from below.
 
     Attributes:
         rate_kbps: kilobits per second of video.
         size_bytes: of the whole file, audio included.
         psnr_db: (6 Y + U + V) / 8, averaged over frames.
+        passes: 1: a bitrate is held while coding, with a buffer. 2: whole encodings, two or more,
+            until the target is met. None: as `num_passes` says.
+        buffer_s: size of the buffer in seconds, in one pass only; None for the usual one.
+        look_ahead: frames that are seen before one is coded, in one pass only; None: as usual.
     """
 
     rate_kbps: float | None = None
     size_bytes: int | None = None
     psnr_db: float | None = None
+    passes: int | None = None
+    buffer_s: float | None = None
+    look_ahead: int | None = None
 
     def check(self) -> None:
         """Refuse what is no target.
@@ -47,6 +54,27 @@ class Target:
         given = [value for value in values if value is not None]
         if len(given) != 1 or not 0 < given[0] < math.inf:
             raise ConfigError("a target must be one of bitrate, size and PSNR, above 0")
+        if self.passes not in (None, 1, 2):
+            raise ConfigError(f"{self.passes} passes, expected 1 or 2")
+        if self.rate_kbps is None and (self.passes == 1 or self._has_buffer):
+            raise ConfigError("a single pass, a buffer and a look-ahead go with a bitrate only")
+        if self.passes == 2 and self._has_buffer:
+            raise ConfigError("a buffer and a look-ahead are for one pass, not for two")
+
+    @property
+    def _has_buffer(self) -> bool:
+        return self.buffer_s is not None or self.look_ahead is not None
+
+    def num_passes(self, source: str) -> int:
+        """Tell how a target is met that passed `check`: 1 pass, or 2 and more.
+
+        Args:
+            source: "-" for standard input, of which a bitrate is held in one pass.
+        """
+        if self.passes is not None:
+            return self.passes
+        is_live = source == "-" and self.rate_kbps is not None
+        return 1 if is_live or self._has_buffer else 2
 
     @property
     def tolerance(self) -> float:

@@ -64,10 +64,12 @@ class EncodeTask:
 
     def _code(self, encoder: Encoder, file: BinaryIO, target: Path) -> Facts:
         psnr: list[tuple[float, float, float]] = []
-        first_frame, batches = read_chunk(file)
-        encoder.go_to(first_frame)
+        first_frame, period_start, batches = read_chunk(file)
+        encoder.go_to(first_frame, period_start)
         with ContainerWriter(target, self.header, overwrite=True, limits=CODEC_LIMITS) as writer:
-            for items in batches:
+            for items, is_cut in batches:
+                if is_cut:
+                    encoder.begin_scene()
                 psnr += self._write(writer, encoder, items)
         return {"psnr": psnr}
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +11,7 @@ from statistics import fmean
 from kinema.errors import ConfigError
 from kinema.eval.bench import BenchProgress
 from kinema.eval.clips import PreparedClip, prepare_clip
-from kinema.eval.loss_patterns import KINDS, PERCENTS, draw_losses
+from kinema.eval.loss_patterns import KINDS, PERCENTS, Losses, draw_losses
 from kinema.eval.loss_plots import plot_losses
 from kinema.eval.loss_results import LossResult, LossRun, export_losses, save_losses
 from kinema.eval.loss_runs import Sender
@@ -123,23 +122,27 @@ def _run_all(
 ) -> Iterator[LossRun]:
     """Send everything, clip by clip, codec by codec."""
     jobs = [(s, r) for s in streams for r in (config.refreshes if s.has_refresh else (1,))]
+    losses = [_draw(clip, config) for clip in clips]  # all of them before any work
     for index, clip in enumerate(clips):
-        draw = partial(draw_losses, num_packets=clip.info.num_frames, seed=config.seed)
-        losses = [
-            item
-            for kind in KINDS
-            for item in draw(kind, config.percents, num_journeys=config.num_journeys)
-        ]
         wanted_psnr: float | None = None
         for done, (stream, refresh) in enumerate(jobs, index * len(jobs)):
             what = f"{clip.info.name} {stream.name} refresh {refresh}"
             on_progress(BenchProgress(done, len(clips) * len(jobs), what))
             sender = Sender(stream, clip, refresh)
             quality = sender.search(wanted_psnr) if stream.is_anchor else config.crf
-            runs = sender.run(quality, losses)
+            runs = sender.run(quality, losses[index])
             wanted_psnr = wanted_psnr or fmean(runs[0].sent.psnr)
             yield from runs
     on_progress(BenchProgress(len(clips) * len(jobs), len(clips) * len(jobs), ""))
+
+
+def _draw(clip: PreparedClip, config: LossConfig) -> list[Losses]:
+    num_packets, num_journeys = clip.info.num_frames, config.num_journeys
+    return [
+        losses
+        for kind in KINDS
+        for losses in draw_losses(kind, config.percents, num_packets, num_journeys, config.seed)
+    ]
 
 
 def _write_outputs(result: LossResult, config: LossConfig) -> None:

@@ -63,6 +63,11 @@ def draw_losses(
     for percent in percents:
         if not 0 < percent < 100:
             raise ConfigError(f"found {percent:g} % of loss, expected more than 0, less than 100")
+        if round((num_packets - 1) * num_journeys * percent / 100) < 1:
+            raise ConfigError(
+                f"found no packet to lose: {percent:g} % of {num_packets} packets sent "
+                f"{num_journeys} times; expected a longer clip, or to send it more often"
+            )
     chance = random.Random(f"{seed} {kind} {num_packets} {num_journeys}")  # noqa: S311  # no secrets
     draw = _scattered if kind == INDEPENDENT else _in_bursts
     order = list(dict.fromkeys(draw(chance, num_packets, num_journeys)))
@@ -71,7 +76,7 @@ def draw_losses(
 
 def _first(order: list[Place], kind: str, percent: float, num_journeys: int) -> Losses:
     """Lose a share of places, in the order in which they are lost."""
-    lost = order[: max(1, round(len(order) * percent / 100))]
+    lost = order[: round(len(order) * percent / 100)]
     journeys = [sorted(packet for where, packet in lost if where == j) for j in range(num_journeys)]
     return Losses(kind, percent, tuple(tuple(packets) for packets in journeys))
 

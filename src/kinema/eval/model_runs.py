@@ -44,7 +44,7 @@ class ModelRunner:
         if self.effort:
             command += ["--effort", str(self.effort)]
         if conditions.structure != "all-intra":
-            command += ["--intra-period", str(conditions.intra_period)]
+            command += ["--intra-period", str(conditions.intra_period), "--no-scene-cut"]
         return command + (["--model", self.model] if self.model else [])
 
     def decode_command(self, source: Path, target: Path, conditions: Conditions) -> list[str]:

@@ -23,6 +23,7 @@ from kinema.video.frame import (
 
 ASSUMED_FRAME_RATE = Fraction(25)  # where a file does not tell
 MAX_LINE_BYTES = 1024
+FIRST_PIECE_BYTES = 1 << 25  # of a picture; holds one of 16 million luma samples
 CHROMA_STEP = {"420": (2, 2), "422": (1, 2), "411": (1, 4), "444": (1, 1)}  # (rows, columns)
 YUV_NAME = re.compile(r"(?<!\d)(\d{1,5})x(\d{1,5})(?!\d)(?:_(\d+(?:\.\d+)?)(?:fps|hz)?(?=[_.]|$))?")
 
@@ -116,16 +117,24 @@ def constant_rate_format(
 def read_picture(file: BufferedIOBase, layout: Layout, where: str) -> bytearray:
     """Read one picture, or nothing at the end of the file.
 
+    Memory follows what the file holds, not what its header promises.
+
     Raises:
         VideoError: the file ends within the picture.
     """
-    data = bytearray(layout.size_bytes)
+    size = layout.size_bytes
+    data = bytearray(min(size, FIRST_PIECE_BYTES))
     filled = 0
-    with memoryview(data) as view:
-        while filled < len(data) and (count := file.readinto(view[filled:])):
-            filled += count  # a pipe gives a picture piece by piece
-    if 0 < filled < len(data):
-        raise VideoError(f"{where} ends after {filled} of {len(data)} bytes: truncated file")
+    while filled < size:
+        if filled == len(data):
+            data.extend(bytes(min(filled, size - filled)))
+        with memoryview(data)[filled:] as rest:
+            count = file.readinto(rest)
+        if not count:
+            break
+        filled += count  # a pipe gives a picture piece by piece
+    if 0 < filled < size:
+        raise VideoError(f"{where} ends after {filled} of {size} bytes: truncated file")
     return data if filled else bytearray()
 
 
