@@ -93,3 +93,17 @@ def test_a_picture_other_than_the_encoders_is_refused(tiny_model):
 def test_arithmetic_that_is_not_there_is_refused(tiny_model, settings, message):
     with pytest.raises(ConfigError, match=message):
         Encoder(tiny_model, **settings)
+
+
+def test_effort_outside_its_range_is_refused(tiny_model):
+    with pytest.raises(ConfigError, match="effort 101, expected 0 to 100"):
+        Encoder(tiny_model, effort=101)
+
+
+def test_effort_gives_other_bytes_that_decode_as_written(tiny_model):
+    frames = KIT["draw"](2)
+    quick = Encoder(tiny_model).encode_batch(frames, crf=20)
+    coded = Encoder(tiny_model, effort=3).encode_batch(frames, crf=20)
+    assert [p.payload for p in coded] != [p.payload for p in quick]
+    decoded = Decoder(tiny_model, 48, 32).decode_batch(coded)
+    assert KIT["same_planes"](decoded, [p.frame for p in coded])
