@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -152,6 +153,7 @@ class Processes:
 def serve(connection: Connection) -> None:
     """Work until the parent hangs up: a task first, then one job after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     run: Run | None = None
     with contextlib.suppress(EOFError, OSError):
         task: Task = pickle.loads(connection.recv_bytes())  # noqa: S301  # from our parent
@@ -164,6 +166,14 @@ def serve(connection: Connection) -> None:
             except Exception as error:  # noqa: BLE001  # raised again by the parent
                 answer = (None, portable(error))
             connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    """End at once when the parent is gone: what comes of the chunk must not meet later work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def portable(error: Exception) -> Exception:
