@@ -388,3 +388,14 @@ def test_a_reader_that_has_seen_enough_ends_quietly(run, monkeypatch):
     monkeypatch.setattr(program.sys, "stdout", sys.__stdout__)
     assert run("decode", "a.kin", "a.y4m")[0] == 2
     assert len(redirected) == 1
+
+
+def test_a_bitrate_is_held_in_one_pass_on_demand(tmp_path, clip, run, refused):
+    target = tmp_path / "paced.kin"
+    paced = ("--bitrate", "40k", "--buffer", "0.5", "--lookahead", "2")
+    status, out, _ = run("encode", clip, target, *paced, "--passes", "1", "--json")
+    assert status == 0
+    assert 0 < json.loads(out)["buffer_peak_s"] <= 0.5
+    assert "--buffer" in run("encode", "--help")[1]
+    for wrong in ((*paced, "--passes", "2"), ("--buffer", "1"), ("--passes", "1")):
+        refused("encode", clip, tmp_path / "b.kin", *wrong)

@@ -19,7 +19,8 @@ from kinema.parts.quality import MAX_CRF
 
 PAYBACK_S = 1.5  # over how long the balance is paid back; at most twice the buffer
 SHARE = (0.3, 2.0)  # of its part of the rate: what the balance may leave or give to a frame
-SLEW = 5.0  # crf per second, within a scene
+SLEW = 4.0  # crf per second, within a scene
+CATCH_UP = 1.0  # and this part of what is missing, per second
 NEW_S = 0.15  # how long a scene is new, and crf free
 CAUTION = 0.85  # part of the room in the bucket that a frame is meant to take, at most
 PERIODS_AHEAD = 64  # frames that are planned ahead, so that I frames are counted
@@ -137,7 +138,8 @@ class Steering:
         """Go towards a crf, not too far at once."""
         if self._crf is None or self._scene_s < NEW_S:
             return crf
-        most = SLEW * self._frame_s * num_frames
+        rate = SLEW + CATCH_UP * abs(crf - self._crf)
+        most = min(rate * self._frame_s * num_frames, abs(crf - self._crf))
         return min(max(crf, self._crf - most), self._crf + most)
 
     def _swing(self, kinds: Sequence[FrameType]) -> float:
