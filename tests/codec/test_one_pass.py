@@ -99,7 +99,7 @@ class Simulated:
             header = FrameHeader(display_index=index, pts=frame.pts, quality=quality, **fields)
             bits = self.costs[index] * (1 if not plan.references else 0.5)
             payload = bytes(round(bits * math.exp(-quality / 256 / 15) / 8))
-            coded.append(CodedPicture(header, payload, frame))
+            coded.append(CodedPicture(header, payload, frame, quality / 256))
             self.state = replace(self.state, num_coded=index + 1)
         return coded
 

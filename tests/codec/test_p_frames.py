@@ -38,6 +38,18 @@ def test_p_frames_are_coded_one_by_one_given_the_frame_before(toy, calls):
     assert [p.header.references for p in pictures] == [(), (-1,), (), (), (-1,)]
 
 
+@pytest.mark.parametrize(
+    ("crf", "finer"), [(20.0, 12.0), (3.0, 0.0), (60.0, 57.0), (63.0, 63.0), (0.0, 0.0)]
+)
+def test_intra_frames_that_others_keep_are_finer(crf, finer, toy):
+    keeping = replace(toy, intra_gain=8.0)
+    pictures = Encoder(keeping, intra_period=2).encode_batch(draw(3, SIZE), crf=crf)
+    assert [p.header.quality / 256 for p in pictures] == [finer, crf, finer]
+    assert [p.crf for p in pictures] == [crf] * 3
+    alone = Encoder(keeping, structure="all-intra").encode(draw(1, SIZE)[0], crf=crf)
+    assert alone.header.quality / 256 == crf
+
+
 def test_live_frames_give_the_bytes_of_batches(toy, coded):
     encoder = Encoder(toy, intra_period=4)
     singles = [encoder.encode(frame, crf=20) for frame in draw(10, SIZE)]

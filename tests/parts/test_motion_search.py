@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from kinema.errors import ShapeError
-from kinema.parts.motion_field import FIELD_LIMIT, upsample_field, warp_planes
+from kinema.parts.motion_field import FIELD_LIMIT
 from kinema.parts.motion_search import estimate_field
+from kinema.parts.warping import warp_planes
 
 CRF = torch.tensor([20.0])
 MARGIN = 160  # samples of texture around a picture
@@ -44,7 +45,7 @@ def inside(field, dx, dy):
 
 def luma_error(current, reference, field):
     chroma = torch.zeros(len(current), 1, current.shape[2] // 2, current.shape[3] // 2)
-    found, _, _ = warp_planes(reference, chroma, chroma, upsample_field(field))
+    found, _, _ = warp_planes(reference, chroma, chroma, field)
     return float((found - current).square().mean())
 
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from kinema.errors import ShapeError
-from kinema.parts.planes import CHANNELS, pack_planes, pad_plane, to_samples, unpack_planes
+from kinema.parts.planes import (
+    CHANNELS,
+    pack_planes,
+    pad_plane,
+    to_samples,
+    unpack_planes,
+    whole_picture,
+)
 
 
 def random_planes(height=32, width=48):
@@ -60,3 +67,11 @@ def test_padding_repeats_the_border(height, width):
         padded[..., height:, :width], plane[..., -1:, :].expand_as(padded[..., height:, :width])
     )
     assert (padded[..., width:] == padded[..., width - 1 : width]).all()
+
+
+def test_whole_picture_rounds_and_clamps():
+    planes = [plane.float() + 0.3 for plane in random_planes()]
+    planes[0][0, 0, 0, :3] = torch.tensor([-9.0, 300.0, 2.5])
+    found = unpack_planes(whole_picture(pack_planes(*planes)))
+    for plane, result in zip(planes, found, strict=True):
+        assert torch.equal(result, plane.round().clamp(0, 255))

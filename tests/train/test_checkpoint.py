@@ -7,8 +7,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kinema.errors import ConfigError
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.intra import IntraCodec
+from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.moving import MovingConfig
 from kinema.models.weights import export_weights
+from kinema.parts.deformable import DeformableConfig
+from kinema.parts.motion_codec import MotionConfig
+from kinema.parts.temporal import ContextConfig
 from kinema.train.checkpoint import (
     Ema,
     RunState,
@@ -89,9 +95,28 @@ def test_parameters_of_another_model_are_refused(model, tmp_path):
     assert torch.equal(model.weight, before)
 
 
-def test_training_goes_on_from_shipped_weights(tiny_config, tmp_path):
+@pytest.fixture
+def systems(tiny_config):
+    """One of each system, with hardly any channels."""
+    stage = DeformableConfig(
+        stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
+    )
+    moving = {
+        "intra": tiny_config,
+        "motion": MotionConfig(width=8),
+        "context": ContextConfig(stage=stage),
+    }
+    return {
+        "intra": lambda: IntraCodec(tiny_config),
+        "dual-domain": lambda: DualDomainCodec(MovingConfig(**moving)),
+        "lstvc": lambda: LstvcCodec(LstvcConfig(**moving, state_channels=8)),
+    }
+
+
+@pytest.mark.parametrize("name", ["intra", "dual-domain", "lstvc"])
+def test_training_goes_on_from_shipped_weights(name, systems, tmp_path):
     torch.manual_seed(3)
-    shipped, again = IntraCodec(tiny_config), IntraCodec(tiny_config)
+    shipped, again = systems[name](), systems[name]()
     with torch.no_grad():
         for parameter in shipped.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

@@ -15,7 +15,7 @@ from kinema.errors import ConfigError, ShapeError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
-from kinema.parts.quality import CRF_UNITS, crf_to_units
+from kinema.parts.quality import CRF_UNITS, MAX_CRF, crf_to_units
 from kinema.video.frame import Frame
 
 MAX_EFFORT = 100  # passes; ten gain most of what there is
@@ -24,11 +24,16 @@ DECIDE = 1.0  # worth of an error in rate-distortion decisions; see docs/LOG.md
 
 @dataclass(frozen=True, slots=True)
 class CodedPicture:
-    """A packet's content, and the picture that a decoder will show."""
+    """A packet's content, and the picture that a decoder will show.
+
+    Attributes:
+        crf: the quality that was asked for; the frame's own stands in its header.
+    """
 
     header: FrameHeader
     payload: bytes
     frame: Frame
+    crf: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +134,14 @@ class Encoder:
 
         Args:
             frames: of one size.
-            crf: quality of all, or one for each.
+            crf: quality of all, or one for each. Intra frames from which others copy are finer, by
+                the model's `intra_gain`, but for crf near 63.
 
         Raises:
             ShapeError: the frames are not of one size.
             ConfigError: there are more or fewer qualities than frames.
         """
-        units = _units(crf, len(frames))
+        asked = _units(crf, len(frames))
         if not frames:
             return []
         self._check_shapes(frames)
@@ -145,10 +151,14 @@ class Encoder:
         for group in [[frame] for frame in frames] if lifetime else [frames]:
             plans = [self.next_plan(len(coded) + i) for i in range(len(group))]
             references = memories.references(plans[0].display_index, plans[0].references)
-            own_units = units[len(coded) : len(coded) + len(group)]
-            result = self._code(group, own_units, references)
+            own = asked[len(coded) : len(coded) + len(group)]
+            units = [self._own_units(*part) for part in zip(own, plans, strict=True)]
+            result = self._code(group, units, references)
             memories = memories.after(plans[0].display_index, result.memory, lifetime)
-            parts = zip(plans, group, result.pictures, result.payloads, own_units, strict=True)
+            headers = [
+                _header(*part) for part in zip(plans, group, result.pictures, units, strict=True)
+            ]
+            parts = zip(headers, result.payloads, group, result.pictures, own, strict=True)
             coded += [_coded_picture(*part) for part in parts]
         num_coded = self.state.num_coded + len(coded)
         shape = frames[0].y.shape
@@ -162,6 +172,12 @@ class Encoder:
                 raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
         if self.state.shape != shape and self.next_plan().references:
             raise ShapeError(f"frame of {shape} refers to one of {self.state.shape}")
+
+    def _own_units(self, units: int, plan: FramePlan) -> int:
+        """The quality of a frame, given that of its sequence; both in 1/256 crf."""
+        is_kept = not plan.references and self.plan.structure.lifetime > 0
+        gain = crf_to_units(self.model.intra_gain)
+        return units - min(gain, units, crf_to_units(MAX_CRF) - units) if is_kept else units
 
     def _code(
         self, frames: Sequence[Frame], units: list[int], references: tuple[Reference, ...]
@@ -198,10 +214,8 @@ def _units(crf: float | Sequence[float], count: int) -> list[int]:
     return [crf_to_units(each) for each in crf]
 
 
-def _coded_picture(
-    plan: FramePlan, frame: Frame, planes: Planes, payload: bytes, units: int
-) -> CodedPicture:
-    header = FrameHeader(
+def _header(plan: FramePlan, frame: Frame, planes: Planes, units: int) -> FrameHeader:
+    return FrameHeader(
         frame_type=plan.frame_type,
         display_index=plan.display_index,
         pts=frame.pts,
@@ -210,4 +224,10 @@ def _coded_picture(
         references=plan.references,
         picture_hash=picture_hash(planes),
     )
-    return CodedPicture(header, payload, Frame(*planes, frame.pts, frame.duration))
+
+
+def _coded_picture(
+    header: FrameHeader, payload: bytes, frame: Frame, planes: Planes, units: int
+) -> CodedPicture:
+    shown = Frame(*planes, frame.pts, frame.duration)
+    return CodedPicture(header, payload, shown, units / CRF_UNITS)

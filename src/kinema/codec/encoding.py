@@ -21,7 +21,7 @@ from kinema.codec.paths import KIN_SUFFIXES, check_free, check_target
 from kinema.codec.structure import make_plan
 from kinema.errors import ConfigError, VideoError
 from kinema.models.registry import DEFAULT_MODEL, MODELS, LoadedModel, load_model
-from kinema.parts.quality import CRF_UNITS, crf_to_units
+from kinema.parts.quality import crf_to_units
 from kinema.video.frame import AudioPacket, Frame, Note, log_note
 from kinema.video.quality import psnr_planes
 from kinema.video.reading import VideoReader, open_video
@@ -215,7 +215,7 @@ class _Encoding:
             quality = psnr_planes(frame, picture.frame)
             for index, value in enumerate((quality.y, quality.u, quality.v)):
                 self._sums[index] += value
-            self._crfs += picture.header.quality / CRF_UNITS
+            self._crfs += picture.crf
             self._done += 1
             self._span = (self._span[0], frame.pts + frame.duration)
 

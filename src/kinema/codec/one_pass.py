@@ -10,7 +10,7 @@ from kinema.codec.leaky_bucket import LeakyBucket
 from kinema.codec.look_ahead import SourceFrame
 from kinema.codec.steering import PERIODS_AHEAD, Outlook, Spent, Steering
 from kinema.errors import ConfigError
-from kinema.parts.quality import CRF_UNITS, MAX_CRF
+from kinema.parts.quality import MAX_CRF
 from kinema.video.frame import VideoFormat
 
 DEFAULT_BUFFER_S = 1.0
@@ -160,7 +160,7 @@ class OnePass:
             time_s=self._time_s(source),
             kind=coded.header.frame_type,
             sight=source.sights[0],
-            crf=coded.header.quality / CRF_UNITS,
+            crf=coded.crf,
             payload_bits=8 * len(coded.payload),
             bits=8 * in_file,
         )

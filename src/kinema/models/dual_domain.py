@@ -21,8 +21,9 @@ from kinema.models.moving import Memory, MovingCodec, MovingConfig, memory_of
 from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, LatentInput
-from kinema.parts.motion_field import sample_cells, warp_picture
+from kinema.parts.motion_field import sample_cells
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
+from kinema.parts.warping import warp_picture
 
 
 class DualDomainCodec(MovingCodec):

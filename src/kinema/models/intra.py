@@ -115,6 +115,7 @@ class IntraCodec(nn.Module):
         size: tuple[int, int],
         channel: Channel,
         way: Way,
+        latent: LatentInput | None = None,
     ) -> CodedLatent:
         """Carry the latents of pictures, refined in as many passes as the channel wants.
 
@@ -124,11 +125,12 @@ class IntraCodec(nn.Module):
             size: (H/16, W/16).
             channel: where the symbols go to, or come from.
             way: latent codec, what guides it, and how a picture is made of what it gives.
+            latent: of `x`, if it is not that of an intra frame.
         """
         codec, guide, picture = way
         if x is None:
             return codec.code(None, crf, size, channel, guide)
-        latent = self.analyse(x, crf, is_final=channel.is_final)
+        latent = latent or self.analyse(x, crf, is_final=channel.is_final)
         if channel.passes:
             assert latent.weight is not None
             start = codec.code(latent, crf, size, channel.rehearsal(), guide)
@@ -151,8 +153,11 @@ class IntraCodec(nn.Module):
         if is_final and bool((share > 0).any()):
             left = x - self.synthesis(y, crf)
             y = y + share[:, None, None, None] * self.analysis.blocks(left)
-        weight = rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
-        return LatentInput(y, weight)
+        return LatentInput(y, self.error_weight(crf))
+
+    def error_weight(self, crf: Tensor) -> Tensor:
+        """Bits that a squared error of each latent channel costs, (B, M)."""
+        return rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:

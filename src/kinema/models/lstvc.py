@@ -2,11 +2,13 @@
 
     field --- MotionCodec                                   state --- LongTermPrior --- state
     previous picture, latents, state --- alignment --- context (stream, coarse latent)
-    x --- Analysis --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
-    y_hat --- Synthesis --- ContextualRefinement(warped picture, context) --- x_hat
+    x --- block transform --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
+    y_hat - coarse latent --- block transform back --- (+) warped picture --- x_linear
+    x_linear --- ContextualRefinement(warped picture, context) --- x_hat
 
 I frames are those of the intra codec. Symbols of a P frame say what is missing from the prediction
-that the temporal prior makes of its latent, step by step; a frame of zeros is the prediction.
+that the temporal prior makes of its latent, step by step. Where nothing is known better than the
+previous picture, that is what stays, to the last bit: what was once paid for is not lost again.
 
 Source: LSTVC (docs/papers/lstvc.md names its sections and what is the same, different or unstated).
 """
@@ -20,9 +22,9 @@ from kinema.models.intra import initial_log_steps
 from kinema.models.moving import MovingCodec, MovingConfig, memory_of
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
-from kinema.parts.latent_codec import CodedLatent, LatentCodec
-from kinema.parts.motion_field import warp_picture
+from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
+from kinema.parts.warping import warp_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class LstvcConfig(MovingConfig):
     """Everything that decides the shape of the networks."""
 
     state_channels: int = 64  # of the temporal prior
-    refinement_channels: int = 96
-    refinement_blocks: int = 2
+    refinement_channels: int = 128
+    refinement_blocks: int = 3
 
 
 class LstvcCodec(MovingCodec):
@@ -92,20 +94,20 @@ class LstvcCodec(MovingCodec):
         state = self.long_term(before.state, before.latents[0], motion)
         warped = warp_picture(before.picture, motion)
         coarse = self.coarse(warped)
-        stream = self.alignment(
-            coarse,
-            list(before.latents),
-            self.chain(before, motion),
-            more=self.long_term.tell(state),
-        )
+        told = self.long_term.tell(state)
+        stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
         prior = self.contextual.spatial
         assert isinstance(prior, TemporalPrior)
         guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
 
         def picture(coded: CodedLatent) -> Tensor:
-            return self.refinement(self.synthesis(coded.y_hat, crf), warped, stream, crf)
+            added = self.synthesis.blocks(coded.y_hat - coarse)
+            return self.refinement(warped + added, warped, stream, crf)
 
-        coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture))
+        latent = None
+        if x is not None:
+            latent = LatentInput(coarse + self.analysis.blocks(x - warped), self.error_weight(crf))
+        coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         x_hat = picture(coded)
         return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
 

@@ -18,9 +18,9 @@ from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent
 from kinema.parts.motion_codec import MotionCodec, MotionConfig
-from kinema.parts.motion_field import compose_fields, whole_picture
+from kinema.parts.motion_field import compose_fields
 from kinema.parts.motion_search import estimate_field
-from kinema.parts.planes import unpack_planes
+from kinema.parts.planes import unpack_planes, whole_picture
 from kinema.parts.temporal import Alignment, BlockTransform, ContextConfig
 
 

@@ -31,6 +31,7 @@ class ModelEntry:
     structures: tuple[str, ...]  # coding structures it can do; the first one is its usual one
     summary: str
     base: str | None = None  # weights of the system it contains, likewise; shipped once
+    intra_gain: float = 0.0  # crf by which I frames are finer, since P frames keep what they bring
 
 
 def _build_intra() -> "nn.Module":
@@ -74,6 +75,7 @@ MODELS: dict[str, ModelEntry] = {
         structures=("low-delay", "all-intra"),
         summary="conditional coding of what earlier frames do not tell; 9.6 M parameters",
         base="intra-small.safetensors",
+        intra_gain=8.0,
     ),
 }
 
@@ -86,6 +88,7 @@ class LoadedModel:
     number: int
     frozen: "FrozenModel"
     structures: tuple[str, ...] = ("all-intra",)  # as in `ModelEntry`
+    intra_gain: float = 0.0  # likewise
 
     @property
     def fingerprint(self) -> bytes:
@@ -113,7 +116,13 @@ def load_model(
     entry = MODELS[name]
     base = WEIGHTS / entry.base if entry.base and weights is None else None
     frozen = load_weights(entry.build(), Path(weights or WEIGHTS / entry.weights), base)
-    return LoadedModel(name=name, number=entry.number, frozen=frozen, structures=entry.structures)
+    return LoadedModel(
+        name=name,
+        number=entry.number,
+        frozen=frozen,
+        structures=entry.structures,
+        intra_gain=entry.intra_gain,
+    )
 
 
 def model_name(number: int) -> str:

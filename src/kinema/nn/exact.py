@@ -92,6 +92,10 @@ class GridLayer(nn.Module):
         del tensors
         self.arithmetic = Arithmetic.FROZEN
 
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters, by name, that training can go on from where `grid_tensors` left off."""
+        return {name: tensors[name] for name in self.tensor_names}
+
 
 class GridConv(GridLayer):
     """A 1x1 or a depthwise 3x3 convolution on the activation grid.
@@ -188,6 +192,12 @@ class GridConv(GridLayer):
         self.weight = nn.Parameter(weight.float(), requires_grad=False)
         self.bias = nn.Parameter((bias * step).float(), requires_grad=False)
         self.arithmetic = Arithmetic.FROZEN
+
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weight and bias as training has them."""
+        step = torch.exp2(-tensors["shift"].float())
+        weight = tensors["weight"] * step.view(-1, 1, 1, 1)
+        return {"weight": weight, "bias": tensors["bias"] * step / BIAS_UNIT}
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, round and clamp."""

@@ -69,3 +69,7 @@ class PointAttention(GridLayer):
         position = whole_tensor(tensors, "position", torch.int16, self.position.shape)
         self.position = nn.Parameter(position.float() / BIAS_UNIT, requires_grad=False)
         self.arithmetic = Arithmetic.FROZEN
+
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Position biases as training has them."""
+        return {"position": tensors["position"] / BIAS_UNIT}

@@ -160,6 +160,10 @@ class MotionCodec(GridLayer):
         self.scales = nn.Parameter(scales.float() / GRID_PER_NAT, requires_grad=False)
         self.arithmetic = Arithmetic.FROZEN
 
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Log-scales as training has them."""
+        return {"scales": tensors["scales"] / GRID_PER_NAT}
+
     def _predict(self, index: int, view: _View, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Mean in quarter samples and log-scale in nats of step `index`: (B, 2, h, w) fp64."""
         wide = pictures.expand(-1, -1, *view.features.shape[2:])

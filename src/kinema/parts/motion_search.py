@@ -1,18 +1,17 @@
 """Search for the motion field of a picture; encoder only, ordinary floating point.
 
-    pyramids --- full search at 1/8 --- choice at 1/4 --- trials and steps at 1/4, 1/2, 1 --- field
+    pyramids --- full search at 1/8 --- choices at 1/4, 1/2, 1 --- field
 
-What a vector is worth shows only in the prediction, where it is mixed with its neighbours. So the
-full search over blocks is only a start; from there fields are judged by real warps. Two moves
-alternate: a *step* moves all vectors down the gradient at once; a *trial* gives every second vector
-of every second row (their windows do not overlap) other values, and keeps what is cheapest.
+Each scale tries shifts of a vector, then what is cheap to code: the vectors beside it, the field of
+the picture before, none. A *choice* takes for every block the value of least cost, a quarter of the
+blocks at a time, so that what a vector costs beside its neighbours is known when it is chosen.
 
 Costs are bits: those of the residual of each 8x8 cell, by the logarithm of its energy over the
 level below which nothing is coded at this quality, and those of a vector beside its neighbours.
+Blocks are judged alone, though the decoder blends them where they meet.
 
-Source: the dual-domain codec (arXiv 2512.10450) estimates its flow with a network; instead, the
-control-grid interpolation of Sullivan and Baker (ICASSP 1991), with steps after Lucas and Kanade
-(IJCAI 1981).
+Source: the dual-domain codec (arXiv 2512.10450) estimates its flow with a network; instead, a
+hierarchical block search as block codecs have it, by rate and distortion.
 """
 
 import math
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.errors import ShapeError
-from kinema.parts.motion_field import BLOCK, FIELD_LIMIT, VECTOR_UNITS, sample_plane
+from kinema.parts.motion_field import BLOCK, FIELD_LIMIT, VECTOR_UNITS
 from kinema.parts.planes import LUMA_WEIGHT
 from kinema.parts.quality import rd_lambda
 
@@ -33,10 +32,8 @@ OUTLIER = 20.0  # levels; cells that differ more do not speak for a common motio
 NEARNESS = 0.02  # levels that a sample of distance is worth, so that ties go to the shortest
 CELL_BITS = 32.0  # half a bit for each doubling of the energy of each of 64 components
 VECTOR_BITS = 5.0  # for each doubling of a vector's difference to its neighbours
-STIFFNESS = 0.4  # of the field in steps: squared gradient that pulls towards the neighbours
-DAMPING = 0.5  # squared gradient below which steps become short
-LONGEST_STEP = 1.0  # samples of a scale
-PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of the vectors that are tried together
+PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of the vectors that are chosen together
+FINEST_STEPS = (1.0, 0.5, 0.25)  # luma samples, at full size
 
 Others = Callable[[Tensor], Tensor]  # from a field to others, (K, B, 2, h, w)
 
@@ -66,10 +63,9 @@ def estimate_field(
     with torch.autocast(current_y.device.type, enabled=False):
         scales = _build_scales(current_y.float(), reference_y.float(), crf)
         field, common = _search_fully(scales[-1])
-        usual = [torch.zeros_like(field)]
+        usual = [common, torch.zeros_like(field)]
         if previous_field is not None:
             usual.append(previous_field.float() / VECTOR_UNITS)
-        field = _choose(scales[2], torch.stack([field, common, *usual]))
         field = _refine(scales, field, torch.stack(usual))
         return (field * VECTOR_UNITS).round().clamp(-FIELD_LIMIT, FIELD_LIMIT)
 
@@ -79,30 +75,43 @@ class _Scale:
 
     Attributes:
         current: (B, 1, H, W).
+        reference: likewise.
         block: samples from one vector to the next.
         unit: luma samples to a sample of this scale.
         water: energy per sample below which nothing is coded, (B, 1, 1).
-        across, down: weights of vectors for each column (W, w) and row (H, h).
     """
 
     def __init__(self, current: Tensor, reference: Tensor, water: Tensor, level: int) -> None:
         self.current, self.reference, self.water = current, reference, water
         self.unit, self.block = 2**level, BLOCK >> level
-        self.across = _tents(current.shape[3], self.block, current.device)
-        self.down = _tents(current.shape[2], self.block, current.device)
+        count, _, height, width = current.shape
+        self._rows = torch.arange(height, device=current.device)[:, None]
+        self._columns = torch.arange(width, device=current.device)
+        self._table = F.pad(reference, (0, 1, 0, 1), mode="replicate").flatten()
+        first = torch.arange(count, dtype=torch.int32, device=current.device)
+        self._first = (first * ((height + 1) * (width + 1)))[:, None, None]
 
     def predict(self, fields: Tensor) -> Tensor:
-        """Warp the reference by fields (K, B, 2, h, w), bilinearly: (K, B, H, W)."""
-        flow = self.down @ (fields * (1 / self.unit) @ self.across.T)
-        references = self.reference.expand(len(fields), -1, -1, -1, -1)
-        found = sample_plane(references.flatten(0, 1), flow.flatten(0, 1), 1)
-        return found.view(flow[:, :, 0].shape)
+        """Move blocks of the reference by fields (K, B, 2, h, w): (K, B, H, W)."""
+        height, width = self.current.shape[2:]
+        flow = (fields * (1 / self.unit)).repeat_interleave(self.block, 3)
+        flow = flow.repeat_interleave(self.block, 4)
+        x = (flow[:, :, 0] + self._columns).clamp_(0, width - 1)
+        y = (flow[:, :, 1] + self._rows).clamp_(0, height - 1)
+        column, row = x.floor(), y.floor()
+        index = row.to(torch.int32) * (width + 1) + column.to(torch.int32) + self._first
+        index, across, down = index.flatten(), x.sub_(column).flatten(), y.sub_(row).flatten()
+        corners = [self._table[k:].index_select(0, index) for k in (0, 1, width + 1, width + 2)]
+        above = corners[0].lerp_(corners[1], across)
+        return above.lerp_(corners[2].lerp_(corners[3], across), down).view(column.shape)
 
     def bits(self, fields: Tensor) -> Tensor:
-        """Bits of the residuals of fields (K, B, 2, h, w), by 8x8 luma cell: (K, B, 2h, 2w)."""
+        """Bits of the residuals of fields (K, B, 2, h, w), by block: (K, B, h, w)."""
         residual = self.predict(fields).sub_(self.current[:, 0])
-        energy = F.avg_pool2d(residual.square_(), self.block // 2)
-        return torch.log2_(1 + energy / self.water).mul_(CELL_BITS)
+        cell = max(1, self.block // 2)
+        energy = F.avg_pool2d(residual.square_(), cell)
+        bits = torch.log2_(1 + energy / self.water).mul_(CELL_BITS)
+        return F.avg_pool2d(bits, self.block // cell).mul_(4)  # cells of 8x8 luma samples
 
 
 def _build_scales(current: Tensor, reference: Tensor, crf: Tensor) -> list[_Scale]:
@@ -136,104 +145,48 @@ def _search_fully(scale: _Scale) -> tuple[Tensor, Tensor]:
     return best * scale.unit, common[:, :, None, None].expand_as(best) * scale.unit
 
 
-def _choose(scale: _Scale, fields: Tensor) -> Tensor:
-    """Take each vector from the field (K, B, 2, h, w) whose prediction around it costs least."""
-    bits = F.avg_pool2d(scale.bits(fields), 4, 2, 1, divisor_override=1)
-    best = (bits + NEARNESS * fields.abs().sum(2)).argmin(0, keepdim=True)
-    return fields.gather(0, best[:, :, None].expand(-1, -1, 2, -1, -1))[0]
-
-
 def _refine(scales: list[_Scale], field: Tensor, usual: Tensor) -> Tensor:
-    """Alternate trials and steps, from coarse to fine; in the end, try what costs little.
+    """Choose again and again, from coarse to fine.
 
     Args:
         scales: finest first.
         field: to begin with, (B, 2, h, w).
-        usual: fields whose vectors are cheap, (K, B, 2, h, w), quarter luma samples.
+        usual: fields whose vectors are cheap, (K, B, 2, h, w), luma samples.
     """
+
+    def cheap(field: Tensor) -> Tensor:
+        return torch.cat([_to_units(_around(field)), usual])
+
     for scale in reversed(scales[1:-1]):
-        for _ in range(2):
-            field = _try(scale, _step(scale, field, 2), _around)
-    field = _to_units(_step(scales[0], field, 3))
-    return _try(scales[0], field, lambda f: torch.cat([_to_units(_around(f)[-1:]), usual]))
+        field = _choose(scale, field, cheap)
+        field = _choose(scale, field, _shifts(scale.unit, 2 if scale is scales[-2] else 1))
+    field = _choose(scales[1], field, cheap)
+    for step in FINEST_STEPS:
+        field = _choose(scales[0], field, _shifts(step))
+    return _choose(scales[0], field, cheap)
 
 
-def _try(scale: _Scale, field: Tensor, others: Others) -> Tensor:
-    """Replace vectors, a quarter of them at a time, where another value costs fewer bits.
-
-    A vector reaches 4x4 cells, those of one parity do not overlap: trying them together is trying
-    each alone.
-    """
-    cells = scale.bits(field[None])
+def _choose(scale: _Scale, field: Tensor, others: Others) -> Tensor:
+    """Replace vectors, a quarter of them at a time, where another value costs fewer bits."""
+    fields = torch.cat([field[None], others(field)])
+    bits = scale.bits(fields)
+    field = field.clone()
     for row, column in PARITIES:
-        if row >= field.shape[2] or column >= field.shape[3]:
-            continue
         part = (..., slice(row, None, 2), slice(column, None, 2))
-        tried = others(field)
-        values = torch.cat([field[None], tried])[part].clone()
-        tried[:] = field
-        tried[part] = values[1:]
-        cells = torch.cat([cells, scale.bits(tried)])
-        margins = _margins(cells, row, column)
-        bits = F.avg_pool2d(F.pad(cells, margins), 4, divisor_override=1)
-        beside = values - _around(field)[-1][part]
-        bits += VECTOR_BITS * torch.log2(1 + VECTOR_UNITS * beside.abs()).sum(2)
-        best = bits.argmin(0, keepdim=True)
-        spread = best.repeat_interleave(4, 2).repeat_interleave(4, 3)
-        cells = cells.gather(0, F.pad(spread, [-margin for margin in margins]))
-        field = field.clone()
-        field[part] = values.gather(0, best[:, :, None].expand(-1, -1, 2, -1, -1))[0]
+        beside = fields[part] - _around(field)[-1][part]
+        vector_bits = VECTOR_BITS * torch.log2(1 + VECTOR_UNITS * beside.abs()).sum(2)
+        best = (bits[part] + vector_bits).argmin(0, keepdim=True)
+        spread = best[:, :, None].expand(-1, -1, 2, -1, -1)
+        field[part] = fields[part].gather(0, spread)[0]
     return field
 
 
-def _step(scale: _Scale, field: Tensor, count: int) -> Tensor:
-    """Move all vectors down the gradient of the residuals' bits, `count` times.
-
-    The matrix of the least-squares problem is lumped onto its diagonal of 2x2 blocks: then a step
-    never overshoots as far as pictures are linear.
-    """
-    stiffness, damping = STIFFNESS * scale.block**2, DAMPING * scale.block**2
-    wanted = _gradient(scale.current)
-    for _ in range(count):
-        found = scale.predict(field[None])[0][:, None]
-        gradient = _gradient(found).add_(wanted).mul_(0.5)
-        residual = scale.current - found
-        energy = F.avg_pool2d(residual * residual, scale.block // 2)
-        weight = scale.water[:, None] / (scale.water[:, None] + energy)
-        weighted = gradient * F.interpolate(weight, scale_factor=scale.block // 2)
-        x, y = gradient.chunk(2, 1)
-        products = torch.cat([weighted * x, weighted[:, 1:] * y, weighted * residual], 1)
-        sums = scale.down.T @ (products @ scale.across)
-        pull = (_around(field)[-1] - field) * (stiffness / scale.unit)
-        xx, xy, yy = sums[:, :3].unbind(1)
-        move = _solve(xx + stiffness + damping, xy, yy + stiffness + damping, sums[:, 3:] + pull)
-        field = field + move.clamp(-LONGEST_STEP, LONGEST_STEP) * scale.unit
-    return field
-
-
-def _solve(xx: Tensor, xy: Tensor, yy: Tensor, right: Tensor) -> Tensor:
-    """Solve a symmetric 2x2 system at every place: (B, h, w) three times, (B, 2, h, w)."""
-    x, y = right.unbind(1)
-    return torch.stack([yy * x - xy * y, xx * y - xy * x], 1) / (xx * yy - xy * xy)[:, None]
-
-
-def _gradient(plane: Tensor) -> Tensor:
-    """Central differences of (B, 1, H, W), none across the border: (B, 2, H, W), x first."""
-    gradient = plane.new_zeros(len(plane), 2, *plane.shape[2:])
-    torch.sub(plane[:, 0, :, 2:], plane[:, 0, :, :-2], out=gradient[:, 0, :, 1:-1])
-    torch.sub(plane[:, 0, 2:], plane[:, 0, :-2], out=gradient[:, 1, 1:-1])
-    return gradient.mul_(0.5)
-
-
-def _margins(cells: Tensor, row: int, column: int) -> list[int]:
-    """Cells to add to (..., 2h, 2w) left, right, top, bottom: then windows of a parity tile them.
-
-    Below 0 where cells belong to no window.
-    """
-    height, width = cells.shape[-2:]
-    left, top = 1 - 2 * column, 1 - 2 * row
-    right = (width // 2 - column + 1) // 2 * 4 - width - left
-    return [left, right, top, (height // 2 - row + 1) // 2 * 4 - height - top]
+def _shifts(step: float, count: int = 1) -> Others:
+    """Shifts by up to `count` steps each way, in luma samples."""
+    span = torch.arange(-count, count + 1) * step
+    shifts = torch.cartesian_prod(span, span)
+    shifts = shifts[shifts.abs().sum(1) > 0][:, None, :, None, None]
+    return lambda field: field + shifts.to(field.device)
 
 
 def _around(field: Tensor) -> Tensor:
@@ -242,14 +195,6 @@ def _around(field: Tensor) -> Tensor:
     wide = F.pad(field, (1, 1, 0, 0), mode="replicate")
     four = torch.stack([tall[:, :, :-2], tall[:, :, 2:], wide[..., :-2], wide[..., 2:]])
     return torch.cat([four, four.mean(0, keepdim=True)])
-
-
-def _tents(length: int, block: int, device: torch.device) -> Tensor:
-    """What each vector weighs at each sample, as `upsample_field` has it: (length, vectors)."""
-    vectors = torch.arange(length // block, device=device)
-    place = (torch.arange(length, device=device) + 0.5) / block - 0.5
-    place = place.clamp(0, len(vectors) - 1)
-    return (1 - (place[:, None] - vectors).abs()).clamp(min=0)
 
 
 def _to_units(field: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.errors import ShapeError
+from kinema.nn.exact import round_through
 
 STEPS_PER_LEVEL = 4.0
 MIDDLE = 128.0
@@ -59,6 +60,15 @@ def unpack_planes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def to_samples(plane: Tensor) -> Tensor:
     """Round once, half to even, and clamp to 8 bits: uint8 of the same shape."""
     return plane.round().clamp(0, 255).to(torch.uint8)
+
+
+def whole_picture(x: Tensor) -> Tensor:
+    """Round a packed picture (B, 96, H/8, W/8) to whole samples, as `to_samples` rounds planes.
+
+    Gradients pass as if nothing were rounded.
+    """
+    levels = round_through(x * (1 / STEPS_PER_LEVEL)) + MIDDLE
+    return (levels.clamp(0, 255) - MIDDLE) * STEPS_PER_LEVEL
 
 
 def pad_plane(plane: Tensor, multiple: int) -> Tensor:

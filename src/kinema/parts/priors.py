@@ -193,6 +193,10 @@ class SpatialPrior(GridLayer):
         self.phase = nn.ParameterList([nn.Parameter(p, requires_grad=False) for p in phase])
         self.arithmetic = Arithmetic.FROZEN
 
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One list of offsets per step."""
+        return {f"phase.{i}": phase / PHASE_UNIT for i, phase in enumerate(tensors["phase"])}
+
     def _tile(self, index: int, like: Tensor) -> Tensor:
         phase = self.on_grid(self.phase[index] * PHASE_UNIT)
         height, width = like.shape[-2:]

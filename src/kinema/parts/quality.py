@@ -111,6 +111,12 @@ class QualityTable(GridLayer):
         self.rows = rows.to(torch.int64)
         self.arithmetic = Arithmetic.FROZEN
 
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The knots, which are some of the rows."""
+        stride = (self.num_rows - 1) // (self.knots.shape[0] - 1)
+        rows = tensors["rows"][::stride] * 2.0**-self.fraction_bits
+        return {"knots": (torch.log(rows) if self.log else rows) / self.unit}
+
     def _frozen(self, crf: Tensor) -> Tensor:
         """Interpolate whole numbers in whole numbers, rounding half up."""
         rows = self.rows

@@ -35,7 +35,7 @@ from kinema.parts.deformable import DeformableConfig, DeformableStage
 from kinema.parts.priors import GRID_PER_SYMBOL, KNOTS, PriorConfig, SpatialPrior
 from kinema.parts.quadtree import ORDER, by_quarter, coded_before, cut
 from kinema.parts.quality import QualityTable
-from kinema.parts.transforms import PATCH_CHANNELS, load_matrix, whole_matrix
+from kinema.parts.transforms import MATRIX_BITS, PATCH_CHANNELS, load_matrix, whole_matrix
 
 PICTURE_REACH = 512.0  # picture units of whole samples
 
@@ -85,6 +85,10 @@ class BlockTransform(GridLayer):
         """
         self.linear = load_matrix(tensors, self.linear.shape, PICTURE_REACH)
         self.arithmetic = Arithmetic.FROZEN
+
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The matrix as training has it."""
+        return {"linear": tensors["linear"] * 2.0**-MATRIX_BITS}
 
 
 class Alignment(nn.Module):
@@ -185,6 +189,17 @@ class TemporalPrior(SpatialPrior):
             leave.weight.mul_(factor[:, None, None, None])
             leave.bias.mul_(factor)
         self.log_scale.knots.add_(log_gain)
+
+    @torch.no_grad()
+    def trust(self) -> None:
+        """Expect just the coarse latent: what the nets add to the means becomes nothing."""
+        nn.init.zeros_(self.share.weight)
+        nn.init.zeros_(self.share.bias)
+        self.share.weight[:, 0, 1, 1] = 1
+        for leave in self.leave:
+            assert isinstance(leave, GridConv)
+            for rows in (leave.weight, leave.bias):
+                rows.view(len(ORDER), 2, -1, *rows.shape[1:])[:, 0] = 0
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,16 @@ class Synthesis(GridLayer):
 
     def forward(self, y_hat: Tensor, crf: Tensor) -> Tensor:
         """Reconstruct from amplitudes `y_hat` (B, M, H/16, W/16) at the qualities `crf` (B,)."""
-        x_linear = self.on_grid(self._linear(y_hat)).float().clamp(LOW, HIGH)
+        x_linear = self.blocks(y_hat)
         f = self.enter(self.on_grid(y_hat).float().clamp(LOW, HIGH))
         f = F.pixel_shuffle(self.up(self.coarse(f)), 2)
         f = f + self.quality(crf)[:, :, None, None].to(f.dtype)
         f = self.fine(add_clipped(f, self.look(x_linear)))
         return x_linear + self.head(f)
+
+    def blocks(self, y_hat: Tensor) -> Tensor:
+        """Apply the block transform alone: (B, M, H/16, W/16) -> (B, 96, H/8, W/8), on the grid."""
+        return self.on_grid(self._linear(y_hat)).float().clamp(LOW, HIGH)
 
     def grid_tensors(self) -> dict[str, Tensor]:
         """The block transform, in steps of 2**-MATRIX_BITS: `linear` (384, M) int32.
@@ -140,6 +144,10 @@ class Synthesis(GridLayer):
         """
         self.linear = load_matrix(tensors, self.linear.shape, REACH * 2.0**AMPLITUDE_BITS)
         self.arithmetic = Arithmetic.FROZEN
+
+    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The block transform as training has it."""
+        return {"linear": tensors["linear"] * 2.0**-MATRIX_BITS}
 
     def latent_weight(self) -> Tensor:
         """Squared error of the planes, weighted as in training, per squared latent error: (M,).

@@ -10,10 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kinema.errors import ConfigError
-from kinema.nn.exact import BIAS_UNIT, GridConv
-from kinema.parts.priors import PHASE_UNIT, SpatialPrior
-from kinema.parts.quality import QualityTable
-from kinema.parts.transforms import MATRIX_BITS, Synthesis
+from kinema.nn.exact import GridLayer
 
 
 class Ema:
@@ -64,20 +61,11 @@ def _thaw(values: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     found = {k.removeprefix("encoder."): v for k, v in values.items() if k.startswith("encoder.")}
     found |= {k.removeprefix("grid."): v for k, v in values.items() if k.startswith("grid.")}
     thawed = dict(found)
-    for name, module in model.named_modules():
-        if isinstance(module, GridConv) and f"{name}.shift" in found:
-            step = torch.exp2(-found[f"{name}.shift"].float())
-            thawed[f"{name}.weight"] = found[f"{name}.weight"] * step.view(-1, 1, 1, 1)
-            thawed[f"{name}.bias"] = found[f"{name}.bias"] * step / BIAS_UNIT
-        elif isinstance(module, QualityTable) and f"{name}.rows" in found:
-            stride = (module.num_rows - 1) // (module.knots.shape[0] - 1)
-            rows = found[f"{name}.rows"][::stride] * 2.0**-module.fraction_bits
-            thawed[f"{name}.knots"] = (torch.log(rows) if module.log else rows) / module.unit
-        elif isinstance(module, SpatialPrior) and f"{name}.phase" in found:
-            for index, phase in enumerate(found[f"{name}.phase"]):
-                thawed[f"{name}.phase.{index}"] = phase / PHASE_UNIT
-        elif isinstance(module, Synthesis) and f"{name}.linear" in found:
-            thawed[f"{name}.linear"] = found[f"{name}.linear"] * 2.0**-MATRIX_BITS
+    for name, layer in model.named_modules():
+        if isinstance(layer, GridLayer):
+            own = {k: found[f"{name}.{k}"] for k in layer.tensor_names if f"{name}.{k}" in found}
+            if own and len(own) == len(layer.tensor_names):
+                thawed |= {f"{name}.{k}": tensor for k, tensor in layer.thaw(own).items()}
     return thawed
 
 

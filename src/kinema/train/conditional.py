@@ -21,7 +21,8 @@ from kinema.train.stages import Stage
 def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome:
     """Rate plus lambda times distortion of the P frames of clips, at a random quality each.
 
-    Frames see what those before them left, errors and all, but gradients stay within a frame.
+    Frames see what those before them left, errors and all; gradients reach across `stage.window`
+    of them, so that a frame also answers for what it leaves.
     """
     assert isinstance(model, LstvcCodec)
     frames = pictures(batch)
@@ -29,9 +30,10 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
     crf = torch.rand(len(frames[0]), device=frames[0].device) * MAX_CRF
     with torch.no_grad():
         intra = Estimate(noise=False, decide=stage.decide)
-        memory = model.code_frame(frames[0], crf, size, intra).memory
+        memory: object = model.code_frame(frames[0], crf, size, intra).memory
     costs, rates, qualities = [], [], []
-    for x in frames[1:]:
+    for index, x in enumerate(frames[1:]):
+        memory = _detached(memory) if index % stage.window == 0 else memory
         channel = Estimate(noise=True, decide=stage.decide)
         coded = model.code_frame(x, crf, size, channel, (Reference(memory, -1),))
         rate = channel.bits() / (x.shape[2] * x.shape[3] * 64)
@@ -39,8 +41,7 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
         costs.append(rate + rd_lambda(crf) * (LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v)))
         rates.append(rate.detach())
         qualities.append(psnr(y.detach()))
-        assert isinstance(coded.memory, Memory)
-        memory = _detached(coded.memory)
+        memory = coded.memory
     loss = (torch.stack(costs).mean(0) * balance(crf)).mean()
     return Outcome(loss, torch.stack(rates).mean(), torch.stack(qualities).mean())
 
@@ -62,10 +63,13 @@ def take_over(model: LstvcCodec, other: DualDomainCodec) -> None:
     prior = model.contextual.spatial
     assert isinstance(prior, TemporalPrior)
     prior.load_state_dict(other.temporal.state_dict())
+    prior.trust()
     prior.hyper_share.weight.zero_()  # the hyper-latent of an I frame tells another story
 
 
-def _detached(memory: Memory) -> Memory:
+def _detached(memory: object) -> Memory:
+    assert isinstance(memory, Memory)
+
     def cut(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(value.detach() for value in values)
 

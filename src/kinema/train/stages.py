@@ -14,6 +14,7 @@ class Stage:
     batch: int
     crop: int  # side of the square crop, a multiple of 16
     num_frames: int = 1  # pictures per clip
+    window: int = 1  # P frames that gradients reach across, where frames are coded one by one
     lr: float  # AdamW's
     final_lr: float
     warmup: int = 200  # steps until the learning rate is reached
@@ -113,24 +114,26 @@ DUAL_DOMAIN_SMALL = (
 LSTVC_SMALL = (
     Stage(
         name="short clips",
-        steps=4000,
+        steps=1500,
         batch=4,
-        crop=192,
-        num_frames=4,
+        crop=160,
+        num_frames=6,
+        window=2,
         lr=4e-4,
-        final_lr=1e-4,
+        final_lr=3e-5,
         frozen=_UNIFIED,
         decide=1.0,
     ),
     Stage(
         name="longer clips",
-        steps=3000,
+        steps=400,
         batch=2,
-        crop=256,
-        num_frames=6,
+        crop=192,
+        num_frames=10,
+        window=3,
         lr=1e-4,
         final_lr=1e-5,
-        warmup=50,
+        warmup=20,
         frozen=_UNIFIED,
         decide=1.0,
     ),
@@ -140,6 +143,7 @@ LSTVC_SMALL = (
         batch=2,
         crop=256,
         num_frames=4,
+        window=2,
         lr=2e-5,
         final_lr=5e-6,
         warmup=20,
