@@ -57,7 +57,10 @@ def encode_to_target(
     try:
         with tempfile.TemporaryDirectory(prefix=".kinema-", dir=path.parent) as folder:
             passes = _Passes(source, Path(folder) / "pass.kin", settings, target, progress)
-            report = passes.run(start, note)
+            try:
+                report = passes.run(start, note)
+            except FileError as error:  # names what only we know by that name
+                raise FileError(str(error).replace(str(passes.path), str(path))) from error
             if report is None:
                 raise target.unreachable(probes.outcome(0.0), probes.outcome(MAX_CRF))
             check_free(path, overwrite=settings.overwrite)
@@ -106,8 +109,9 @@ class _Passes:
         target: Target,
         progress: Progress,
     ) -> None:
-        self._source, self._path, self._target = source, path, target
-        self._settings, self._progress = replace(settings, overwrite=True), progress
+        self._source, self.path, self._target = source, path, target
+        self._settings = replace(settings, overwrite=True, keep_chunks=False)
+        self._progress = progress
         self.best_path = path.with_stem("best")
         self._best: Point | None = None
         self._report: EncodeReport | None = None
@@ -129,7 +133,7 @@ class _Passes:
     def _measure(self, crf: float) -> float:
         settings = replace(self._settings, crf=crf)
         report = encode_file(
-            self._source, self._path, settings, progress=self._progress, note=self._note
+            self._source, self.path, settings, progress=self._progress, note=self._note
         )
         self._note = lambda _: None  # once is enough
         audio_bytes = report.size_bytes - report.video_bytes
@@ -137,7 +141,7 @@ class _Passes:
         point = Point(crf, self._target.excess(outcome))
         if self._best is None or self._rank(point) < self._rank(self._best):
             self._best, self._report = point, report
-            self._path.replace(self.best_path)
+            self.path.replace(self.best_path)
         return point.excess
 
     def _rank(self, point: Point) -> tuple[bool, float]:
