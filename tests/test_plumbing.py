@@ -332,6 +332,10 @@ def test_every_command_gives_one_json_object_with_the_documented_keys(
         assert out.count("\n") == 1
         assert json.loads(out).keys() == documented(name), name
     assert err == "a line of progress\n"
+    one_pass = ("--bitrate", "40k", "--passes", "1", "--overwrite", "--json")
+    keys = json.loads(run("encode", *commands["encode"], *one_pass)[1]).keys()
+    assert keys == documented("encode") | {"buffer_peak_s"}
+    assert "`buffer_peak_s`" in JSON_KEYS.read_text()
     models = json.loads(run("models", "--json")[1])
     assert documented("models") <= set.intersection(*(set(card) for card in models.values()))
 
