@@ -58,7 +58,7 @@ def room(num_bytes):
         ("encode", "clip.mkv", "a.kin"),
         ("encode", "clip.mkv", "a.kin", "--bitrate", "20k"),
         ("encode", "clip.mkv", "a.kin", "--bitrate", "20k", "--passes", "1"),
-        ("encode", "clip.mkv", "a.kin", "--target-size", "900"),
+        ("encode", "clip.mkv", "a.kin", "--target-size", "500"),
         ("encode", "clip.mkv", "a.kin", "--target-psnr", "21"),
         ("decode", "clip.kin", "a.mkv"),
         ("decode", "clip.kin", "a.mp4"),

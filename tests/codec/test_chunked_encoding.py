@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import runpy
 import sys
 from dataclasses import replace
@@ -171,6 +172,18 @@ def test_an_interrupted_search_promises_nothing(tmp_path, clip, toy, no_processe
     assert no_processes[0].done
     assert notes == []
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def test_a_full_disk_in_a_search_is_that_of_its_target(tmp_path, clip, toy, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module._ChunkedEncoding, "run", full)
+    monkeypatch.setattr(rate_control, "first_guess", lambda *_: 30.0)
+    settings, path = EncodeSettings(model=toy, intra_period=4, workers=1), tmp_path / "a.kin"
+    with pytest.raises(FileError, match=f"^{re.escape(str(path))}: No space left on device$"):
+        encode_to_target(str(clip), path, settings, Target(psnr_db=18.5))
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mkv"]
 
 
 def test_a_killed_worker_costs_a_second_try(tmp_path, clip, tiny_model, importable, monkeypatch):

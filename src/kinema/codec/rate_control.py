@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from kinema.codec.chunk_store import folder_beside
 from kinema.codec.encode_report import EncodeReport
 from kinema.codec.encoding import EncodeSettings, Progress, encode_file, no_progress
 from kinema.codec.one_pass import DEFAULT_BUFFER_S, DEFAULT_LOOK_AHEAD, Pace
@@ -59,8 +60,8 @@ def encode_to_target(
             passes = _Passes(source, Path(folder) / "pass.kin", settings, target, progress)
             try:
                 report = passes.run(start, note)
-            except FileError as error:  # names what only we know by that name
-                raise FileError(str(error).replace(str(passes.path), str(path))) from error
+            except FileError as error:
+                raise _about(path, passes.path, error) from error
             if report is None:
                 raise target.unreachable(probes.outcome(0.0), probes.outcome(MAX_CRF))
             check_free(path, overwrite=settings.overwrite)
@@ -78,6 +79,12 @@ def _pace(target: Target) -> Pace:
         buffer_s=DEFAULT_BUFFER_S if target.buffer_s is None else target.buffer_s,
         look_ahead=DEFAULT_LOOK_AHEAD if target.look_ahead is None else target.look_ahead,
     )
+
+
+def _about(path: Path, used: Path, error: FileError) -> FileError:
+    """The same error, about the target instead of what only we know by its name."""
+    line = str(error).replace(str(folder_beside(used)), str(path))
+    return FileError(line.replace(str(used), str(path)))
 
 
 def first_guess(probes: Probes, target: Target) -> float:
