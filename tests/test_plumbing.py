@@ -130,6 +130,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, tiny_model, arguments):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        preexec_fn=KIT["hear_ctrl_c"],
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "busy\n"
@@ -160,6 +161,7 @@ def test_ctrl_c_in_the_middle_of_encoding(tmp_path, goal):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        preexec_fn=KIT["hear_ctrl_c"],
     ) as process:
         while max((path.stat().st_size for path in tmp_path.rglob("*.part")), default=0) == 0:
             assert process.poll() is None, "it ended before anything was written"
