@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/seeking.py [--minutes 1 60] [--size 416x240] [--model dual-domain]
 
-The long files are short ones joined to themselves, which codes nothing anew. Measured in one
-process, after the model is loaded; "open" is opening the file and reading its index.
+The long files are short ones joined to themselves, which codes nothing anew. Measured on the clock,
+in one process with one thread, after the model is loaded; "open" is opening the file and reading
+its index. Each figure is the median of five, so run it on a machine that does nothing else.
 """
 
 import argparse
@@ -32,7 +33,7 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Seek:
-    """What one look at a place cost, in seconds of this process's time on the processor."""
+    """What one look at a place cost, in seconds on the clock."""
 
     open_s: float
     first_s: float
@@ -61,13 +62,13 @@ def make_part(folder: Path, size: str, model: LoadedModel) -> Path:
 
 def look(path: Path, place: float, into_period: int, model: LoadedModel) -> Seek:
     """Open a file and decode a frame near a place in it, 0 to 1."""
-    started = time.process_time()
-    with kinema.open(path, model=model) as video:
+    started = time.perf_counter()
+    with kinema.open(path, model=model, threads=1) as video:
         part = int(place * (video.num_frames // PART_FRAMES - 1))
         number = part * PART_FRAMES + into_period
-        opened = time.process_time()
+        opened = time.perf_counter()
         next(video.seek_frame(number))
-        return Seek(opened - started, time.process_time() - opened)
+        return Seek(opened - started, time.perf_counter() - opened)
 
 
 def main() -> None:

@@ -364,6 +364,7 @@ def test_ctrl_c_and_kill_leave_no_temporary_file(tmp_path, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=KIT["hear_ctrl_c"],
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "coding\n"

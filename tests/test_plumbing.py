@@ -57,6 +57,9 @@ def room(num_bytes):
     [
         ("encode", "clip.mkv", "a.kin"),
         ("encode", "clip.mkv", "a.kin", "--bitrate", "20k"),
+        ("encode", "clip.mkv", "a.kin", "--bitrate", "20k", "--passes", "1"),
+        ("encode", "clip.mkv", "a.kin", "--target-size", "500"),
+        ("encode", "clip.mkv", "a.kin", "--target-psnr", "21"),
         ("decode", "clip.kin", "a.mkv"),
         ("decode", "clip.kin", "a.mp4"),
         ("decode", "clip.kin", "a.y4m"),
@@ -75,6 +78,9 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(
         line = refused(*arguments)
     assert "File too large" in line
     assert "written" in line or "write" in line
+    assert next(name for name in arguments if name.startswith("a")) in line
+    assert ".kinema-" not in line  # nobody knows a temporary name
+    assert ".part" not in line
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -124,6 +130,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, tiny_model, arguments):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        preexec_fn=KIT["hear_ctrl_c"],
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "busy\n"
@@ -134,6 +141,35 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, tiny_model, arguments):
     _, err = process.communicate(timeout=300)  # on a busy machine
     assert (process.returncode, err) == (2, "kinema: interrupted\n")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        ("--crf", "0"),
+        pytest.param(("--bitrate", "900k", "--passes", "1"), marks=pytest.mark.slow),
+        pytest.param(("--bitrate", "900k"), marks=pytest.mark.slow),
+    ],
+)
+def test_ctrl_c_in_the_middle_of_encoding(tmp_path, goal):
+    """The program as it is, with the shipped model; packets have reached the disk by then."""
+    clip = KIT["write_clip"](tmp_path / "clip.y4m", KIT["draw"](400, (160, 96)))
+    arguments = ("encode", clip.name, "a.kin", "--threads", "1", *goal)
+    with subprocess.Popen(
+        [sys.executable, "-m", "kinema.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=KIT["hear_ctrl_c"],
+    ) as process:
+        while max((path.stat().st_size for path in tmp_path.rglob("*.part")), default=0) == 0:
+            assert process.poll() is None, "it ended before anything was written"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=300)
+    assert (process.returncode, out, err) == (2, "", "kinema: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.y4m"]
 
 
 # --- several inputs ----------------------------------------------------------------------------
@@ -298,6 +334,10 @@ def test_every_command_gives_one_json_object_with_the_documented_keys(
         assert out.count("\n") == 1
         assert json.loads(out).keys() == documented(name), name
     assert err == "a line of progress\n"
+    one_pass = ("--bitrate", "40k", "--passes", "1", "--overwrite", "--json")
+    keys = json.loads(run("encode", *commands["encode"], *one_pass)[1]).keys()
+    assert keys == documented("encode") | {"buffer_peak_s"}
+    assert "`buffer_peak_s`" in JSON_KEYS.read_text()
     models = json.loads(run("models", "--json")[1])
     assert documented("models") <= set.intersection(*(set(card) for card in models.values()))
 

@@ -67,6 +67,8 @@ def test_every_line_of_the_tour_works(tmp_path, run, shell, monkeypatch, capsys)
 
 
 def test_the_tour_shows_what_a_new_user_needs():
+    assert "(docs/tour.md)" in (TESTS.parent / "README.md").read_text()
+    assert {kind for kind, _ in BLOCKS} == {"", "python"}  # others would not be taken
     shown = "\n".join(COMMANDS)
     for command in ("encode", "info", "decode", "verify", "cut", "concat"):
         assert f"kinema {command} " in shown

@@ -49,6 +49,7 @@ def test_an_encoding_that_is_stopped_can_be_resumed(tmp_path, clip, end):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=KIT["hear_ctrl_c"],
     ) as process:
         until = time.monotonic() + PATIENCE_SECONDS
         while not list(folder.glob("0*.json")) and time.monotonic() < until:

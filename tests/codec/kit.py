@@ -87,6 +87,11 @@ def refused(run):
     return call
 
 
+def hear_ctrl_c():
+    """In a process about to start: take Ctrl-C, though tests may run where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def draw(count=6, size=(48, 32), step=1) -> list[Frame]:
     """A clip with a moving square, in units of one frame."""
     return TINY["draw_frames"]("shapes", size, [(step * i, step) for i in range(count)])

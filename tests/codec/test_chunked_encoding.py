@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import runpy
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from kinema.bitstream.headers import FrameType
 from kinema.bitstream.packets import FramePacket
 from kinema.codec import batches as batches_module
 from kinema.codec import chunked_encoding as module
+from kinema.codec import rate_control
 from kinema.codec.chunk_store import ChunkStore, folder_beside
 from kinema.codec.encoding import EncodeSettings, encode_file
 from kinema.codec.rate_control import encode_to_target
@@ -150,6 +152,38 @@ def test_a_target_is_searched_with_workers(tmp_path, clip, toy, no_processes):
     settings = EncodeSettings(model=toy, structure="all-intra", resume=True)
     with pytest.raises(ConfigError, match="--resume needs a crf"):
         encode_to_target(str(clip), tmp_path / "a.kin", settings, Target(psnr_db=18.5))
+
+
+def test_an_interrupted_search_promises_nothing(tmp_path, clip, toy, no_processes, monkeypatch):
+    """Its passes go to a folder that vanishes, so there is nothing to resume."""
+    real = module.open_crew
+
+    def open_crew(*arguments):
+        crew = real(*arguments)
+        crew.fail_at = 1
+        return crew
+
+    monkeypatch.setattr(module, "open_crew", open_crew)
+    monkeypatch.setattr(rate_control, "first_guess", lambda *_: 30.0)
+    settings, notes = EncodeSettings(model=toy, intra_period=4, workers=1), []
+    target = Target(psnr_db=18.5)
+    with pytest.raises(KeyboardInterrupt):
+        encode_to_target(str(clip), tmp_path / "a.kin", settings, target, note=notes.append)
+    assert no_processes[0].done
+    assert notes == []
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def test_a_full_disk_in_a_search_is_that_of_its_target(tmp_path, clip, toy, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module._ChunkedEncoding, "run", full)
+    monkeypatch.setattr(rate_control, "first_guess", lambda *_: 30.0)
+    settings, path = EncodeSettings(model=toy, intra_period=4, workers=1), tmp_path / "a.kin"
+    with pytest.raises(FileError, match=f"^{re.escape(str(path))}: No space left on device$"):
+        encode_to_target(str(clip), path, settings, Target(psnr_db=18.5))
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mkv"]
 
 
 def test_a_killed_worker_costs_a_second_try(tmp_path, clip, tiny_model, importable, monkeypatch):
@@ -319,6 +353,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, clip, toy, no_processes
     folder_beside(tmp_path / "a.kin").write_text("in the way")
     with pytest.raises(FileError, match="cannot be written"):
         encode(clip, tmp_path / "a.kin", model=toy, workers=1)
+
+
+def test_a_single_frame_is_a_chunk(tmp_path, toy, no_processes):
+    assert (
+        check_same(write_clip(tmp_path / "one.mkv", draw(1)), tmp_path, model=toy).num_frames == 1
+    )
+    empty = tmp_path / "none.y4m"
+    empty.write_bytes(b"YUV4MPEG2 W32 H32 F25:1\n")
+    with pytest.raises(VideoError, match=r"none\.y4m: no picture to encode"):
+        encode(empty, tmp_path / "a.kin", model=toy, workers=2)
+    assert not list(tmp_path.glob("*a.kin*"))
 
 
 def test_a_sequence_with_one_intra_frame_is_refused(tmp_path, clip, toy):

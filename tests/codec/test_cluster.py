@@ -19,9 +19,14 @@ FOLDER = Path(__file__).parent
 KIT = runpy.run_path(str(FOLDER / "kit.py"))
 CHUNKS = runpy.run_path(str(FOLDER / "chunk_kit.py"))
 importable, short_chunks = CHUNKS["importable"], CHUNKS["short_chunks"]
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: cluster)"
-)
+
+
+def needs_ray(test):
+    """Mark a test that starts a cluster."""
+    is_missing = importlib.util.find_spec("ray") is None
+    skip = pytest.mark.skipif(is_missing, reason="Ray is not installed (extra: cluster)")
+    return pytest.mark.slow(skip(test))
+
 
 SETTINGS = {  # of Ray; a busy machine takes longer to start than it allows for
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -11,7 +11,9 @@ import pytest
 
 from kinema.codec.decoding import decode_file, verify_file
 from kinema.codec.encoding import EncodeSettings, encode_file
+from kinema.codec.rate_control import encode_to_target
 from kinema.codec.reader import DecodeSettings, KinReader
+from kinema.codec.target import Target
 from kinema.errors import BitstreamError, FileError, KinemaError, LimitError, VideoError
 
 KIT = runpy.run_path(str(Path(__file__).with_name("kit.py")))
@@ -94,6 +96,29 @@ def test_a_gap_in_the_times_stays_a_gap(tmp_path, encode, notes):
 
 def test_a_single_frame_is_a_video(tmp_path, encode):
     assert times_of(encode(make_file(tmp_path / "a.mp4", count=1, size=SMALL))) == [0]
+
+
+GOALS = (
+    {"rate_kbps": 200.0, "passes": 1},
+    {"rate_kbps": 200.0, "passes": 1, "look_ahead": 0},
+    {"rate_kbps": 50.0},
+    {"size_bytes": 250},
+    {"psnr_db": 21.0},
+)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_one_frame_or_none_with_a_target(tmp_path, notes, goal):
+    source = KIT["write_clip"](tmp_path / "a.y4m", KIT["draw"](1, (64, 48)))
+    path, target = tmp_path / "a.kin", Target(**goal)
+    encode_to_target(str(source), path, EncodeSettings(), target, note=notes.append)
+    assert times_of(path) == [0]
+    assert notes == []
+    path.unlink()
+    source.write_bytes(b"YUV4MPEG2 W32 H32 F25:1\n")
+    with pytest.raises(VideoError, match=r"a\.y4m: no picture to encode"):
+        encode_to_target(str(source), path, EncodeSettings(), target)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.y4m"]
 
 
 def only_sound(path):

@@ -24,12 +24,13 @@ def folder_beside(target: Path) -> Path:
 class ChunkStore:
     """The folder of one encoding; a context manager.
 
-    Leaving it with an error keeps the folder, if it holds a finished chunk.
+    Leaving it with an error keeps the folder, if that is wanted and it holds a finished chunk.
 
     Args:
         target: of the encoding.
         manifest: everything that the bytes of its chunks depend on.
         resume: whether to go on with what is there.
+        keep: whether an error leaves what is there.
         note: told what is found there, and what stays.
 
     Raises (constructor and methods):
@@ -38,10 +39,16 @@ class ChunkStore:
     """
 
     def __init__(
-        self, target: Path, manifest: Mapping[str, Value], *, resume: bool, note: Note
+        self,
+        target: Path,
+        manifest: Mapping[str, Value],
+        *,
+        resume: bool,
+        keep: bool = True,
+        note: Note,
     ) -> None:
         self.folder = folder_beside(target)
-        self._note = note
+        self._note, self._keep = note, keep
         self._is_complete = False
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -118,7 +125,7 @@ class ChunkStore:
         for path in (*self.folder.glob("*.input"), *self.folder.glob(".kinema-*.part")):
             path.unlink()
         count = len(self._finished())
-        if not self._is_complete and count:
+        if not self._is_complete and self._keep and count:
             self._note(f"{count} finished chunks stay in {self.folder}; --resume goes on with them")
             self._unlock()
             return

@@ -50,6 +50,7 @@ WITHOUT_EFFECT = (
     "workers",
     "ray",
     "resume",
+    "keep_chunks",
 )  # settings; the model has a name
 
 
@@ -71,9 +72,7 @@ def encode_in_chunks(
     settings = replace(settings, threads=threads)
     with (
         open_source(source, settings, note) as video,
-        ChunkStore(
-            target, _manifest(source, settings, model), resume=settings.resume, note=note
-        ) as store,
+        _open_store(source, target, settings, model, note) as store,
     ):
         try:
             encoding = _ChunkedEncoding(video, settings, store, progress, note)
@@ -176,6 +175,15 @@ class _ChunkedEncoding:
         self._size_bytes += job.target.stat().st_size
         job.source.unlink()
         self._progress(self._done, self._video.num_frames_hint, self._size_bytes)
+
+
+def _open_store(
+    source: str, target: Path, settings: EncodeSettings, model: LoadedModel, note: Note
+) -> ChunkStore:
+    manifest = _manifest(source, settings, model)
+    return ChunkStore(
+        target, manifest, resume=settings.resume, keep=settings.keep_chunks, note=note
+    )
 
 
 def _is_intra(plan: SequencePlan, index: int, item: SourceItem) -> bool:

@@ -4,6 +4,7 @@ Nothing is expected of the other machines but this version of Kinema; they see n
 """
 
 import contextlib
+import importlib
 import io
 import logging
 import secrets
@@ -114,11 +115,10 @@ def work_remotely(key: str, task: Task, data: bytes) -> tuple[bytes, Result, Exc
 
 def _import_ray() -> ModuleType:
     try:
-        import ray
-        import ray.exceptions
+        importlib.import_module("ray.exceptions")
+        return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError("--ray needs Ray: pip install kinema[cluster]") from error
-    return ray  # type: ignore[no-any-return]  # Ray may be missing where types are checked
 
 
 def _connect(ray: ModuleType, address: str) -> None:

@@ -52,6 +52,7 @@ class EncodeSettings:
     workers: int | None = None  # processes that code chunks of the video; None: this one, all of it
     ray: str | None = None  # address of a Ray cluster whose processes do so instead
     resume: bool = False  # go on with the finished chunks of an earlier attempt
+    keep_chunks: bool = True  # leave the finished chunks of a failed attempt, to be resumed
 
     @property
     def is_divided(self) -> bool:

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from kinema.codec.chunk_store import folder_beside
 from kinema.codec.encode_report import EncodeReport
 from kinema.codec.encoding import EncodeSettings, Progress, encode_file, no_progress
 from kinema.codec.one_pass import DEFAULT_BUFFER_S, DEFAULT_LOOK_AHEAD, Pace
@@ -57,7 +58,10 @@ def encode_to_target(
     try:
         with tempfile.TemporaryDirectory(prefix=".kinema-", dir=path.parent) as folder:
             passes = _Passes(source, Path(folder) / "pass.kin", settings, target, progress)
-            report = passes.run(start, note)
+            try:
+                report = passes.run(start, note)
+            except FileError as error:
+                raise _about(path, passes.path, error) from error
             if report is None:
                 raise target.unreachable(probes.outcome(0.0), probes.outcome(MAX_CRF))
             check_free(path, overwrite=settings.overwrite)
@@ -75,6 +79,12 @@ def _pace(target: Target) -> Pace:
         buffer_s=DEFAULT_BUFFER_S if target.buffer_s is None else target.buffer_s,
         look_ahead=DEFAULT_LOOK_AHEAD if target.look_ahead is None else target.look_ahead,
     )
+
+
+def _about(path: Path, used: Path, error: FileError) -> FileError:
+    """The same error, about the target instead of what only we know by its name."""
+    line = str(error).replace(str(folder_beside(used)), str(path))
+    return FileError(line.replace(str(used), str(path)))
 
 
 def first_guess(probes: Probes, target: Target) -> float:
@@ -106,8 +116,9 @@ class _Passes:
         target: Target,
         progress: Progress,
     ) -> None:
-        self._source, self._path, self._target = source, path, target
-        self._settings, self._progress = replace(settings, overwrite=True), progress
+        self._source, self.path, self._target = source, path, target
+        self._settings = replace(settings, overwrite=True, keep_chunks=False)
+        self._progress = progress
         self.best_path = path.with_stem("best")
         self._best: Point | None = None
         self._report: EncodeReport | None = None
@@ -129,7 +140,7 @@ class _Passes:
     def _measure(self, crf: float) -> float:
         settings = replace(self._settings, crf=crf)
         report = encode_file(
-            self._source, self._path, settings, progress=self._progress, note=self._note
+            self._source, self.path, settings, progress=self._progress, note=self._note
         )
         self._note = lambda _: None  # once is enough
         audio_bytes = report.size_bytes - report.video_bytes
@@ -137,7 +148,7 @@ class _Passes:
         point = Point(crf, self._target.excess(outcome))
         if self._best is None or self._rank(point) < self._rank(self._best):
             self._best, self._report = point, report
-            self._path.replace(self.best_path)
+            self.path.replace(self.best_path)
         return point.excess
 
     def _rank(self, point: Point) -> tuple[bool, float]:
