@@ -23,6 +23,10 @@ class Stage:
     frozen: tuple[str, ...] = ()  # prefixes of parameter names that stay as they are
     clip_norm: float = 1.0  # gradients longer than this are shortened
     ema_decay: float = 0.999
+    focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
+    lagrangian: float | None = None  # the weight of distortion, where it is fixed
+    metric: str = "mse"  # of distortion; or "ms-ssim"
+    is_cascaded: bool = False  # gradients pass from frame to frame
 
 
 # The block transform is the best linear one from the start; a step of AdamW, the same for every
