@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from kinema.errors import ShapeError
-from kinema.parts.planes import CHANNELS, pack_planes, pad_plane, to_samples, unpack_planes
+from kinema.parts.planes import (
+    CHANNELS,
+    full_planes,
+    half_planes,
+    pack_planes,
+    pad_plane,
+    to_samples,
+    unpack_planes,
+)
 
 
 def random_planes(height=32, width=48):
@@ -60,3 +68,11 @@ def test_padding_repeats_the_border(height, width):
         padded[..., height:, :width], plane[..., -1:, :].expand_as(padded[..., height:, :width])
     )
     assert (padded[..., width:] == padded[..., width - 1 : width]).all()
+
+
+def test_full_planes_and_back():
+    x = torch.randn(2, 96, 3, 4) * 100
+    planes = full_planes(x)
+    assert planes.shape == (2, 3, 24, 32)
+    assert torch.equal(planes[:, 1, ::2, ::2], planes[:, 1, 1::2, 1::2])
+    assert torch.allclose(half_planes(planes), x, atol=1e-3)

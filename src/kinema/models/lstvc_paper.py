@@ -3,11 +3,12 @@
     x_hat before --- LongTermState --- T            x, x_hat before --- SPyNet --- m
     m --- MotionAnalysis --- StagedCodec(T) --- MotionSynthesis --- m_hat
     x_hat before, m_hat --- GuidedCompensation --- context        T, m_hat --- align --- T
-    x --- ContextualAnalysis(context, T) --- StagedCodec(context, T) --- ContextualSynthesis --- x_hat
+    x --- ContextualAnalysis(context, T) --- StagedCodec(context, T) --- y_hat
+    y_hat --- ContextualSynthesis(context, T) --- x_hat
 
 Source: LSTVC (arXiv 2208.03754), Algorithm 1. Not exact: a stream decodes on the machine and in the
-software that wrote it. Deviations: I frames are those of the shared intra codec; planes Y, U, V with
-chroma repeated to full resolution instead of RGB, averaged back; docs/papers/lstvc.md.
+software that wrote it. Deviations: I frames are those of the shared intra codec; planes Y, U, V
+with chroma repeated to full resolution instead of RGB, averaged back; docs/papers/lstvc.md.
 """
 
 from dataclasses import dataclass, field, replace
@@ -128,6 +129,17 @@ class LstvcPaperCodec(nn.Module):
             self.long_term = LongTermState(config.prior_channels)
         if state["motion"]:
             self.motion_prior = MotionPriorEncoder(width, motion, state["motion"])
+        if config.contextual.has_shortcut:
+            self._begin_as_warping()
+
+    @torch.no_grad()
+    def _begin_as_warping(self) -> None:
+        """Let three channels of the context be the warped picture, and the preview show them."""
+        for layer in (self.compensation.pyramid.fine[0], self.preview):
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight[:3].zero_()
+            layer.weight[:3, :3, 1, 1] = torch.eye(3)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has one
 
     def code_frame(
         self,
@@ -226,7 +238,7 @@ def build_paper(*, is_variable: bool = False) -> LstvcPaperCodec:
 
 
 def build_paper_plus(*, is_variable: bool = False) -> LstvcPaperCodec:
-    """Build LSTVC+, heavier contextual transforms: 13.0 million parameters beside the intra codec."""
+    """Build LSTVC+, with heavier contextual transforms: 13.0 million parameters; as above."""
     contextual = ContextualTransformConfig(width=128, head=132, extra_blocks=3)
     config = LstvcPaperConfig(contextual=contextual)
     return LstvcPaperCodec(_with_gains(config, is_variable=is_variable))
@@ -244,16 +256,16 @@ def _with_gains(config: LstvcPaperConfig, *, is_variable: bool) -> LstvcPaperCon
 def tiny_config() -> LstvcPaperConfig:
     """Give widths for ablations on a CPU; variable rate, and shortcuts for short training."""
     return LstvcPaperConfig(
-        flow=FlowConfig(channels=(16, 16, 16, 8), kernel=5),
-        motion=MotionTransformConfig(width=24, refinement=12, has_shortcut=True),
+        flow=FlowConfig(channels=(16, 16, 16, 16), kernel=5),
+        motion=MotionTransformConfig(width=16, refinement=16, has_shortcut=True),
         motion_latent=StagedConfig(
             latent_channels=32, hyper_channels=16, hidden_channels=16, gain=START_GAIN
         ),
-        compensation=CompensationConfig(widths=(32, 24, 16), head_channels=16, groups=2),
-        contextual=ContextualTransformConfig(width=32, head=24, has_shortcut=True),
+        compensation=CompensationConfig(widths=(32, 32, 16), head_channels=16, groups=2),
+        contextual=ContextualTransformConfig(width=32, head=16, has_shortcut=True),
         latent=StagedConfig(
-            latent_channels=48, hyper_channels=16, hidden_channels=24, gain=START_GAIN
+            latent_channels=48, hyper_channels=16, hidden_channels=32, gain=START_GAIN
         ),
-        prior_channels=24,
-        prior_width=24,
+        prior_channels=32,
+        prior_width=32,
     )

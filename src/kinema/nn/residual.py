@@ -5,7 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1  # of leaky ReLUs below 0
-SPREAD_START, SELF_START, OTHER_START = 1.0, 0.1, 1e-3  # of GDN: beta; gamma on and off the diagonal
+SPREAD_START, SELF_START, OTHER_START = (
+    1.0,
+    0.1,
+    1e-3,
+)  # of GDN: beta; gamma on and off the diagonal
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -35,14 +39,15 @@ class Leaky(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions as an update of the stream. Shape: (B, C, H, W) -> the same."""
+    """Two 3x3 convolutions as an update of the stream, zero at first.
+
+    Shape: (B, C, H, W) -> the same.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.enter = conv(channels, channels)
-        self.leave = conv(channels, channels)
-        with torch.no_grad():
-            self.leave.weight.mul_(0.3)
+        self.leave = silent(conv(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Update `x`."""
@@ -50,7 +55,7 @@ class ResidualBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 on half the channels, 1x1 as an update of the stream, after ELIC.
+    """1x1, 3x3 on half the channels, 1x1 as an update of the stream, zero at first; after ELIC.
 
     Shape: (B, C, H, W) -> the same.
     """
@@ -59,9 +64,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.narrow = nn.Conv2d(channels, channels // 2, 1)
         self.space = conv(channels // 2, channels // 2)
-        self.widen = nn.Conv2d(channels // 2, channels, 1)
-        with torch.no_grad():
-            self.widen.weight.mul_(0.3)
+        self.widen = silent(nn.Conv2d(channels // 2, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Update `x`."""

@@ -5,8 +5,9 @@
     y_c_hat, context, T --- ContextualSynthesis --- x_hat
 
 Source: LSTVC (arXiv 2208.03754) for what enters where; DCVC (arXiv 2109.15047) for the motion codec
-with its refinement, DCVC-TCM (arXiv 2111.13850) for the layout of the contextual transforms. Unstated,
-ours: widths; T enters at 1/4, through a convolution that begins as zero. In ordinary floating point.
+with its refinement, DCVC-TCM (arXiv 2111.13850) for the layout of the contextual transforms.
+Unstated, ours: widths; T enters at 1/4, through a convolution that begins as zero. In ordinary
+floating point.
 """
 
 from dataclasses import dataclass
@@ -72,9 +73,7 @@ class MotionSynthesis(nn.Module):
             double(width, width), Gdn(width, is_inverse=True), double(width, 2),
         )  # fmt: skip
         inner = [layer for _ in range(5) for layer in (conv(hidden, hidden), Leaky())]
-        self.refine = nn.Sequential(
-            conv(2 + 3, hidden), Leaky(), *inner, silent(conv(hidden, 2))
-        )
+        self.refine = nn.Sequential(conv(2 + 3, hidden), Leaky(), *inner, silent(conv(hidden, 2)))
         if config.has_shortcut:
             nn.init.zeros_(self.nets[-1].weight)  # type: ignore[arg-type]  # a convolution's
             nn.init.zeros_(self.nets[-1].bias)  # type: ignore[arg-type]  # as above
@@ -86,7 +85,7 @@ class MotionSynthesis(nn.Module):
             flow = flow + F.interpolate(
                 y_hat[:, :2], scale_factor=float(STRIDE), mode="bilinear", align_corners=False
             )
-        return flow + self.refine(torch.cat([flow, picture - 0.5], 1))  # type: ignore[no-any-return]  # torch's modules return Any
+        return flow + self.refine(torch.cat([flow, picture - 0.5], 1))
 
 
 class ContextualAnalysis(nn.Module):
@@ -122,7 +121,7 @@ class ContextualAnalysis(nn.Module):
         f = self.to_quarter(self.to_half(torch.cat([x - 0.5, context], 1)))
         if self.from_state is not None:
             f = f + self.from_state(state)
-        return self.rest(f)  # type: ignore[no-any-return]  # torch's modules return Any
+        return self.rest(f)
 
 
 class ContextualSynthesis(nn.Module):
@@ -154,7 +153,7 @@ class ContextualSynthesis(nn.Module):
         f = self.to_quarter(y_hat)
         if self.from_state is not None:
             f = f + self.from_state(state)
-        return self.head(torch.cat([self.rest(f), context], 1)).float()  # type: ignore[no-any-return]  # as above
+        return self.head(torch.cat([self.rest(f), context], 1)).float()
 
 
 class HybridPriorEncoder(nn.Module):
@@ -175,7 +174,7 @@ class HybridPriorEncoder(nn.Module):
         f = self.enter(context)
         if self.from_state is not None:
             f = f + self.from_state(state)
-        return self.leave(f)  # type: ignore[no-any-return]  # as above
+        return self.leave(f)
 
 
 class MotionPriorEncoder(nn.Sequential):

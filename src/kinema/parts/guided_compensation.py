@@ -4,10 +4,10 @@
     F @1/2 --- deform along flow + residual --- C @1/2 <-'--.
     F @1/1 --- deform along flow + residual --- C @1/1 <----'     context
 
-Source: LSTVC (arXiv 2208.03754), III-C, and for the kernels DCNv2 (arXiv 1811.11168), flow-guided as
-in BasicVSR++ (arXiv 2104.13371), of first order. Unstated, ours: widths, groups, the bound of the
-residuals, the layers of the heads. A scale can also just warp, or be absent (the paper's Tables IV
-and V). Built from `grid_sample`, in ordinary floating point.
+Source: LSTVC (arXiv 2208.03754), III-C, and for the kernels DCNv2 (arXiv 1811.11168), flow-guided
+as in BasicVSR++ (arXiv 2104.13371), of first order. Unstated, ours: widths, groups, the bound of
+the residuals, the layers of the heads. A scale can also just warp, or be absent (the paper's Tables
+IV and V). Built from `grid_sample`, in ordinary floating point.
 """
 
 from dataclasses import dataclass
@@ -97,8 +97,10 @@ class DeformableKernel(nn.Module):
         """
         count, _, height, width = f.shape
         told = [warp(f, flow), f, flow] + ([] if coarser is None else [coarser])
-        residual, mask = self.head(torch.cat(told, 1)).float().split(
-            (2 * POINTS * self.groups, POINTS * self.groups), 1
+        residual, mask = (
+            self.head(torch.cat(told, 1))
+            .float()
+            .split((2 * POINTS * self.groups, POINTS * self.groups), 1)
         )
         residual = self.limit * torch.tanh(residual.view(-1, self.groups, POINTS, 2, height, width))
         taps = residual.new_tensor(TAPS).view(1, 1, POINTS, 2, 1, 1)
@@ -139,9 +141,7 @@ class Scale(nn.Module):
     def forward(self, f: Tensor, flow: Tensor, coarser: Tensor | None) -> Compensated:
         """Compensate features (B, C, h, w) along a flow of their size."""
         if coarser is not None:
-            coarser = F.interpolate(
-                coarser, f.shape[-2:], mode="bilinear", align_corners=False
-            )
+            coarser = F.interpolate(coarser, f.shape[-2:], mode="bilinear", align_corners=False)
         if self.kernel is None:
             moved, residual = warp(f, flow), torch.zeros_like(flow)
         else:

@@ -38,14 +38,14 @@ class LongTermState(nn.Module):
             picture: the decoded frame before, (B, 3, H, W), samples 0 to 1.
         """
         if state is None:
-            return self.begin(picture - 0.5)  # type: ignore[no-any-return]  # torch's modules return Any
+            return self.begin(picture - 0.5)
         seen = torch.cat([state, self.extract(picture - 0.5)], 1)
-        return state + self.supplement(seen)  # type: ignore[no-any-return]  # as above
+        return state + self.supplement(seen)
 
     def after_motion(self, state: Tensor, flow: Tensor) -> Tensor:
         """Align the state with the decoded flow, (B, 2, H, W)."""
         moved = warp(state, rescale(flow, 0.25))
-        return moved + self.refine(moved)  # type: ignore[no-any-return]  # as above
+        return moved + self.refine(moved)
 
 
 def _look(channels: int) -> nn.Sequential:

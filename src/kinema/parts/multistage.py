@@ -4,8 +4,9 @@ Groups grow from few channels to many. The first is coded in four steps, one pla
 after the other; the second and the third in two checkerboards; the last at once. Each step knows
 everything coded before it.
 
-Source: TinyLIC (Lu, Ma, arXiv 2204.11448) and its public code. Deviation: no masked kernels. A kernel
-sees zeros where nothing is known yet, which gives the same at the places that count.
+Source: TinyLIC (Lu, Ma, arXiv 2204.11448) and its public code. Deviations: no masked kernels, a
+kernel sees zeros where nothing is known yet, which gives the same at the places that count; the
+nets of channels look at known groups alone, what the priors tell comes in at each place.
 """
 
 import math
@@ -20,7 +21,7 @@ from kinema.parts.channels import Channel, Distribution
 
 Places = tuple[tuple[int, int], ...]  # (row, column) in each 2x2 cell
 _EVEN, _ODD = ((0, 0), (1, 1)), ((0, 1), (1, 0))
-# Places of each step, by group: even cell corners of the papers count from row 0, column 0.
+# Places of each step, by group.
 STEPS: tuple[tuple[Places, ...], ...] = (
     (((0, 0),), ((1, 1),), ((0, 1),), ((1, 0),)),
     (_ODD, _EVEN),
@@ -64,9 +65,7 @@ class MultistageContext(nn.Module):
             self.parameters_of.append(_parameter_net(seen, hidden, 2 * size))
             known += size
 
-    def code(
-        self, y: Tensor | None, features: Tensor, channel: Channel
-    ) -> Tensor:
+    def code(self, y: Tensor | None, features: Tensor, channel: Channel) -> Tensor:
         """Carry a latent through `channel`.
 
         Args:
@@ -78,7 +77,7 @@ class MultistageContext(nn.Module):
             the latent as the decoder knows it, (B, M, h, w).
         """
         done: list[Tensor] = []
-        parts = [None] * NUM_GROUPS if y is None else y.split(self.sizes, 1)
+        parts = [None] * NUM_GROUPS if y is None else torch.split(y, self.sizes, 1)
         for index, part in enumerate(parts):
             told = [features]
             if done:
@@ -86,9 +85,7 @@ class MultistageContext(nn.Module):
             done.append(self._code_group(index, part, torch.cat(told, 1), channel))
         return torch.cat(done, 1)
 
-    def _code_group(
-        self, index: int, y: Tensor | None, told: Tensor, channel: Channel
-    ) -> Tensor:
+    def _code_group(self, index: int, y: Tensor | None, told: Tensor, channel: Channel) -> Tensor:
         size, (count, _, height, width) = self.sizes[index], told.shape
         known = told.new_zeros(count, size, height, width, dtype=torch.float32)
         looks = [None, *self.by_place[index]]  # type: ignore[misc]  # a list of modules
@@ -110,7 +107,7 @@ class MultistageContext(nn.Module):
 def positions(
     channels: int, size: tuple[int, int], places: Places, device: torch.device
 ) -> Tensor | None:
-    """Which elements of a group a step codes: ascending, by rows, columns, channels; None if all."""
+    """Tell which elements of a group a step codes: as `Distribution.inside`; None if all."""
     if len(places) == len(STEPS[0]):
         return None
     with torch.inference_mode(mode=False):  # what is kept must also serve a training step
@@ -136,8 +133,3 @@ def _parameter_net(seen: int, hidden: int, parameters: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(seen, 2 * hidden, 1), nn.GELU(), nn.Conv2d(2 * hidden, hidden, 1), nn.GELU(), last
     )
-
-
-def count_steps() -> int:
-    """Steps from the first symbol of a latent to the last."""
-    return sum(map(len, STEPS))

@@ -61,9 +61,7 @@ def warp(f: Tensor, flow: Tensor) -> Tensor:
         f: (B, C, h, w).
         flow: (B, 2, h, w).
     """
-    return F.grid_sample(
-        f.float(), places(flow.float()), padding_mode="border", align_corners=True
-    )
+    return F.grid_sample(f.float(), places(flow.float()), padding_mode="border", align_corners=True)
 
 
 def places(flow: Tensor) -> Tensor:

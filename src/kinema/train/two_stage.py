@@ -5,9 +5,9 @@
     all            lambda d(x_hat, x) + R_m + R_c
 
 The features F_t of the current frame come from the same net as those that are compensated, which
-could make both vanish. So no gradient passes through F_t, and a head of three channels must make the
-picture of the context. Behind a compensation that is all there is, the frame before is that of the
-intra codec.
+could make both vanish. So no gradient passes through F_t, and a head of three channels must make
+the picture of the context. As long as there is nothing but compensation, frames before are those of
+the intra codec.
 
 Source: LSTVC (arXiv 2208.03754), III-D. Deviations: distortion of 4:2:0 planes; one step of the
 optimizer per clip instead of one per frame; the guard.
@@ -146,15 +146,15 @@ def _distortion(x: Tensor, x_hat: Tensor, crf: Tensor, stage: Stage) -> tuple[Te
     """Lambda times distortion, per picture (B,), and the mean PSNR of luma."""
     y, u, v = plane_mse(x, x_hat)
     quality = psnr(y.detach()).mean()
-    lagrangian = rd_lambda(crf)
     if stage.metric == "mse":
-        return lagrangian * (LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v)), quality
+        return rd_lambda(crf) * (LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v)), quality
     from pytorch_msssim import ms_ssim
 
     similar = ms_ssim(
         enter(x_hat.float()).clamp(0, 1), enter(x.float()), data_range=1.0, size_average=False
     )
-    return lagrangian * 255.0**2 / MSE_PER_MS_SSIM * (1 - similar), quality
+    cost: Tensor = rd_lambda(crf) * 255.0**2 / MSE_PER_MS_SSIM * (1 - similar)
+    return cost, quality
 
 
 def _carried(value: Tensor | None, stage: Stage) -> Tensor | None:
