@@ -42,7 +42,7 @@ from kinema.video.frame import Frame
 from kinema.video.reading import open_video
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  # after the choice of what draws
+import matplotlib.pyplot as plt
 
 CONFIGS: dict[str, Callable[[], LstvcPaperCodec]] = {
     "tiny": lambda: LstvcPaperCodec(tiny_config()),
@@ -80,7 +80,7 @@ def read(clip: str, count: int, width: int, height: int) -> list[Tensor]:
 def code(
     network: LstvcPaperCodec, frames: list[Tensor], crf: Tensor
 ) -> tuple[Tensor | None, Predicted, Tensor]:
-    """Code a clip; of its last frame: T before alignment, what is predicted, the decoded picture."""
+    """Code a clip; of its last frame: T before alignment, what is predicted, the picture."""
     size = (frames[0].shape[2] // 2, frames[0].shape[3] // 2)
     memory = network.code_frame(frames[0], crf, size, Estimate(noise=False)).memory
     for x in frames[1:-1]:
@@ -117,9 +117,8 @@ def as_flow(flow: Tensor) -> np.ndarray:
 def as_magnitude(f: Tensor) -> np.ndarray:
     """Mean magnitude of channels, 0 to 1."""
     mean = f[0].abs().mean(0).numpy()
-    return np.clip(
-        (mean - mean.min()) / max(np.percentile(mean - mean.min(), PERCENTILE), 1e-6), 0, 1
-    )
+    mean = mean - mean.min()
+    return np.clip(mean / max(np.percentile(mean, PERCENTILE), 1e-6), 0, 1)
 
 
 def draw(panels: list[tuple[str, np.ndarray]], path: Path) -> None:
