@@ -26,7 +26,8 @@ from torch import Tensor
 from kinema.errors import ConfigError
 from kinema.eval.bd_rate import RdCurve, compare_curves
 from kinema.models.frames import Reference
-from kinema.models.lstvc_paper import LstvcPaperCodec, LstvcPaperConfig, tiny_config
+from kinema.models.lstvc_configs import LstvcPaperConfig, tiny_config
+from kinema.models.lstvc_paper import LstvcPaperCodec
 from kinema.parts.channels import Estimate
 from kinema.parts.guided_compensation import Kind
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT
@@ -64,7 +65,7 @@ TABLES = {
 def stage(name: str, steps: int, lr: float, **settings: object) -> Stage:
     """A stage on small crops; the learning rate falls to a tenth."""
     few = {"batch": 4, "crop": 64, "num_frames": 3, "warmup": 10, "final_lr": lr / 10}
-    return Stage(name=name, steps=steps, lr=lr, **(few | settings))  # type: ignore[arg-type]
+    return Stage(name=name, steps=steps, lr=lr, **(few | settings))  # type: ignore[arg-type]  # fields of a stage
 
 
 BEGINNING = (

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from kinema.codec.pictures import to_tensor
 from kinema.models.frames import Reference
+from kinema.models.lstvc_configs import tiny_config
 from kinema.models.lstvc_paper import (
     LstvcPaperCodec,
     Memory,
@@ -33,7 +34,6 @@ from kinema.models.lstvc_paper import (
     build_paper,
     build_paper_plus,
     enter,
-    tiny_config,
 )
 from kinema.parts.channels import Estimate
 from kinema.parts.planes import full_planes

@@ -9,16 +9,9 @@ from torch import nn
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.errors import ConfigError
 from kinema.models.frames import Reference
-from kinema.models.lstvc_paper import (
-    LstvcPaperCodec,
-    LstvcPaperConfig,
-    Memory,
-    build_paper,
-    build_paper_plus,
-)
-from kinema.models.lstvc_paper import (
-    tiny_config as narrow,
-)
+from kinema.models.lstvc_configs import LstvcPaperConfig
+from kinema.models.lstvc_configs import tiny_config as narrow
+from kinema.models.lstvc_paper import LstvcPaperCodec, Memory, build_paper, build_paper_plus
 from kinema.models.weights import export_weights
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write

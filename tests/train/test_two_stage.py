@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kinema.models.lstvc_configs import tiny_config as narrow
 from kinema.models.lstvc_paper import LstvcPaperCodec
-from kinema.models.lstvc_paper import tiny_config as narrow
 from kinema.parts.conditional_transforms import ContextualTransformConfig, MotionTransformConfig
 from kinema.parts.guided_compensation import CompensationConfig
 from kinema.parts.optical_flow import FlowConfig

@@ -11,7 +11,7 @@ software that wrote it. Deviations: I frames are those of the shared intra codec
 with chroma repeated to full resolution instead of RGB, averaged back; docs/papers/lstvc.md.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -20,50 +20,25 @@ from torch import Tensor, nn
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
-from kinema.models.intra import IntraCodec, IntraConfig
+from kinema.models.intra import IntraCodec
+from kinema.models.lstvc_configs import USES, LstvcPaperConfig, plus_config, with_gains
 from kinema.nn.residual import conv
 from kinema.parts.channels import Channel
 from kinema.parts.conditional_transforms import (
     ContextualAnalysis,
     ContextualSynthesis,
-    ContextualTransformConfig,
     HybridPriorEncoder,
     MotionAnalysis,
     MotionPriorEncoder,
     MotionSynthesis,
-    MotionTransformConfig,
 )
-from kinema.parts.guided_compensation import Compensated, CompensationConfig, GuidedCompensation
+from kinema.parts.guided_compensation import Compensated, GuidedCompensation
 from kinema.parts.long_term import LongTermState
-from kinema.parts.optical_flow import FlowConfig, FlowNet
+from kinema.parts.optical_flow import FlowNet
 from kinema.parts.planes import full_planes, half_planes
-from kinema.parts.staged_codec import StagedCodec, StagedConfig
+from kinema.parts.staged_codec import StagedCodec
 
 MULTIPLE = 64  # pictures are padded inside until this divides their sides
-START_GAIN = 4.0  # where there are gain vectors
-USES = ("motion", "entropy", "transforms")  # of the temporal prior
-
-
-@dataclass(frozen=True, kw_only=True)
-class LstvcPaperConfig:
-    """Everything that decides the shape of the networks."""
-
-    intra: IntraConfig = field(default_factory=IntraConfig)
-    flow: FlowConfig = field(default_factory=FlowConfig)
-    motion: MotionTransformConfig = field(default_factory=MotionTransformConfig)
-    motion_latent: StagedConfig = field(default_factory=lambda: StagedConfig(latent_channels=128))
-    compensation: CompensationConfig = field(default_factory=CompensationConfig)
-    contextual: ContextualTransformConfig = field(default_factory=ContextualTransformConfig)
-    latent: StagedConfig = field(default_factory=lambda: StagedConfig(latent_channels=96))
-    prior_channels: int = 64  # of the temporal prior T, at 1/4
-    prior_width: int = 64  # of the prior encoders
-    prior_for: tuple[str, ...] = USES  # where T is used: motion's entropy model, that of pictures,
-    # their transforms
-
-    def __post_init__(self) -> None:
-        unknown = set(self.prior_for) - set(USES)
-        if unknown:
-            raise ConfigError(f"prior for {sorted(unknown)[0]!r}; known: {', '.join(USES)}")
 
 
 class Memory(NamedTuple):
@@ -234,38 +209,9 @@ def build_paper(*, is_variable: bool = False) -> LstvcPaperCodec:
     Args:
         is_variable: gain vectors, so that one model serves all qualities; published: one for each.
     """
-    return LstvcPaperCodec(_with_gains(LstvcPaperConfig(), is_variable=is_variable))
+    return LstvcPaperCodec(with_gains(LstvcPaperConfig(), is_variable=is_variable))
 
 
 def build_paper_plus(*, is_variable: bool = False) -> LstvcPaperCodec:
     """Build LSTVC+, with heavier contextual transforms: 13.0 million parameters; as above."""
-    contextual = ContextualTransformConfig(width=128, head=132, extra_blocks=3)
-    config = LstvcPaperConfig(contextual=contextual)
-    return LstvcPaperCodec(_with_gains(config, is_variable=is_variable))
-
-
-def _with_gains(config: LstvcPaperConfig, *, is_variable: bool) -> LstvcPaperConfig:
-    gain = START_GAIN if is_variable else None
-    return replace(
-        config,
-        motion_latent=replace(config.motion_latent, gain=gain),
-        latent=replace(config.latent, gain=gain),
-    )
-
-
-def tiny_config() -> LstvcPaperConfig:
-    """Give widths for ablations on a CPU; variable rate, and shortcuts for short training."""
-    return LstvcPaperConfig(
-        flow=FlowConfig(channels=(16, 16, 16, 16), kernel=5),
-        motion=MotionTransformConfig(width=16, refinement=16, has_shortcut=True),
-        motion_latent=StagedConfig(
-            latent_channels=32, hyper_channels=16, hidden_channels=16, gain=START_GAIN
-        ),
-        compensation=CompensationConfig(widths=(32, 32, 16), head_channels=16, groups=2),
-        contextual=ContextualTransformConfig(width=32, head=16, has_shortcut=True),
-        latent=StagedConfig(
-            latent_channels=48, hyper_channels=16, hidden_channels=32, gain=START_GAIN
-        ),
-        prior_channels=32,
-        prior_width=32,
-    )
+    return LstvcPaperCodec(with_gains(plus_config(), is_variable=is_variable))
