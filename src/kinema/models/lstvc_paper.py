@@ -23,6 +23,7 @@ from kinema.models.frames import CodedFrame, Reference
 from kinema.models.intra import IntraCodec
 from kinema.models.lstvc_configs import USES, LstvcPaperConfig, plus_config, with_gains
 from kinema.nn.residual import conv
+from kinema.parts.block_cosines import BlockCosines
 from kinema.parts.channels import Channel
 from kinema.parts.conditional_transforms import (
     ContextualAnalysis,
@@ -96,6 +97,7 @@ class LstvcPaperCodec(nn.Module):
         self.motion = StagedCodec(config.motion_latent, has_guide=bool(state["motion"]))
         self.compensation = GuidedCompensation(config.compensation)
         self.preview = conv(context, 3)
+        self.cosines = BlockCosines(latent) if config.contextual.has_shortcut else None
         shape = (config.contextual, latent, context, state["transforms"])
         self.analysis, self.synthesis = ContextualAnalysis(*shape), ContextualSynthesis(*shape)
         self.hybrid = HybridPriorEncoder(width, latent, context, state["entropy"])
@@ -189,11 +191,14 @@ class LstvcPaperCodec(nn.Module):
         context, state = predicted.context, predicted.state
         y = None if picture is None else self.analysis(picture, context, state)
         guide = self.hybrid(context, state)
+        preview = None if self.cosines is None else self.preview(context).float() + 0.5
+        if y is not None and self.cosines is not None:
+            y = y + self.cosines(picture - preview)
         y_hat = self.contextual.code(y, guide, crf, guide.shape[-2:], channel)
-        x_hat = self.synthesis(y_hat, context, state) + 0.5
-        if self.config.contextual.has_shortcut:
-            x_hat = x_hat + self.preview(context).float()  # samples less 0.5
-        return x_hat, y_hat
+        x_hat = self.synthesis(y_hat, context, state)
+        if self.cosines is None:
+            return x_hat + 0.5, y_hat
+        return x_hat + preview + self.cosines.inverse(y_hat), y_hat
 
 
 def enter(x: Tensor) -> Tensor:

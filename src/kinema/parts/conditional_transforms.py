@@ -39,7 +39,7 @@ class ContextualTransformConfig:
     head: int = 64  # at full resolution
     kernel: int = 5  # of the analysis
     extra_blocks: int = 0  # after each resolution below the full one, in both transforms
-    has_shortcut: bool = False  # ours: the synthesis adds to the preview of the context
+    has_shortcut: bool = False  # ours: nets add to the preview of the context and block cosines
 
 
 class MotionAnalysis(nn.Module):
@@ -102,9 +102,10 @@ class ContextualAnalysis(nn.Module):
         )
         self.to_quarter = nn.Sequential(conv(width, width, kernel, 2), Gdn(width))
         self.from_state = silent(conv(state, width)) if state else None
+        last = conv(width, latent, kernel, 2)
         self.rest = nn.Sequential(
             ResidualBlock(width), *_extra(config), conv(width, width, kernel, 2), Gdn(width),
-            ResidualBlock(width), *_extra(config), conv(width, latent, kernel, 2),
+            ResidualBlock(width), *_extra(config), silent(last) if config.has_shortcut else last,
         )  # fmt: skip
 
     def forward(self, x: Tensor, context: Tensor, state: Tensor | None) -> Tensor:
