@@ -189,16 +189,18 @@ class LstvcPaperCodec(nn.Module):
             pictures (B, 3, H, W), samples 0 to 1, not clamped; latents (B, M, H/16, W/16).
         """
         context, state = predicted.context, predicted.state
-        y = None if picture is None else self.analysis(picture, context, state)
+        start = 0.5 if self.cosines is None else self.preview(context).float() + 0.5
+        y = None
+        if picture is not None:
+            y = self.analysis(picture, context, state)
+            if self.cosines is not None:
+                y = y + self.cosines(picture - start)
         guide = self.hybrid(context, state)
-        preview = None if self.cosines is None else self.preview(context).float() + 0.5
-        if y is not None and self.cosines is not None:
-            y = y + self.cosines(picture - preview)
         y_hat = self.contextual.code(y, guide, crf, guide.shape[-2:], channel)
-        x_hat = self.synthesis(y_hat, context, state)
-        if self.cosines is None:
-            return x_hat + 0.5, y_hat
-        return x_hat + preview + self.cosines.inverse(y_hat), y_hat
+        x_hat = self.synthesis(y_hat, context, state) + start
+        if self.cosines is not None:
+            x_hat = x_hat + self.cosines.inverse(y_hat)
+        return x_hat, y_hat
 
 
 def enter(x: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ STEPS: tuple[tuple[Places, ...], ...] = (
 )
 KERNELS = ((3, 5, 5), (5,), (5,), ())  # of the nets that look around, for steps after the first
 NUM_GROUPS = len(STEPS)
+START_LOG_SCALE = -1.0  # most symbols are zero
 
 
 def group_sizes(channels: int) -> list[int]:
@@ -129,7 +130,8 @@ def _parameter_net(seen: int, hidden: int, parameters: int) -> nn.Sequential:
     last = nn.Conv2d(hidden, parameters, 1)
     with torch.no_grad():
         last.weight.mul_(0.3)
-        last.bias.zero_()  # type: ignore[union-attr]  # it has one
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+        last.bias[: parameters // 2] = START_LOG_SCALE  # type: ignore[index]  # as above
     return nn.Sequential(
         nn.Conv2d(seen, 2 * hidden, 1), nn.GELU(), nn.Conv2d(2 * hidden, hidden, 1), nn.GELU(), last
     )
