@@ -139,7 +139,8 @@ def _feature_error(model: LstvcPaperCodec, predicted: Predicted, picture: Tensor
     """d(context, F_t), per picture: (B,)."""
     with torch.no_grad():
         features = model.compensation.pyramid(picture)[-1].float()
-    return (predicted.context.float() - features).square().mean((1, 2, 3))
+    error: Tensor = (predicted.context.float() - features).square().mean((1, 2, 3))
+    return error
 
 
 def _distortion(x: Tensor, x_hat: Tensor, crf: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
