@@ -6,6 +6,8 @@ import torch
 from kinema.errors import ShapeError
 from kinema.parts.planes import (
     CHANNELS,
+    full_planes,
+    half_planes,
     pack_planes,
     pad_plane,
     to_samples,
@@ -75,3 +77,11 @@ def test_whole_picture_rounds_and_clamps():
     found = unpack_planes(whole_picture(pack_planes(*planes)))
     for plane, result in zip(planes, found, strict=True):
         assert torch.equal(result, plane.round().clamp(0, 255))
+
+
+def test_full_planes_and_back():
+    x = torch.randn(2, 96, 3, 4) * 100
+    planes = full_planes(x)
+    assert planes.shape == (2, 3, 24, 32)
+    assert torch.equal(planes[:, 1, ::2, ::2], planes[:, 1, 1::2, 1::2])
+    assert torch.allclose(half_planes(planes), x, atol=1e-3)

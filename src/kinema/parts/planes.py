@@ -13,6 +13,7 @@ from kinema.nn.exact import round_through
 
 STEPS_PER_LEVEL = 4.0
 MIDDLE = 128.0
+PEAK = 255.0
 LUMA_WEIGHT = 0.6  # of the luma plane's mean squared error in the distortion
 CHROMA_WEIGHT = 0.2  # of each chroma plane's
 CHANNELS = 96  # 8x8 luma, 4x4 of each chroma plane
@@ -75,3 +76,20 @@ def pad_plane(plane: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of a (B, C, H, W) plane until `multiple` divides H and W."""
     height, width = plane.shape[-2:]
     return F.pad(plane, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def full_planes(x: Tensor) -> Tensor:
+    """Three planes of full size, each chroma sample four times: (B, 96, h, w) to (B, 3, 8h, 8w).
+
+    Returns:
+        samples 0 to 1.
+    """
+    y, u, v = unpack_planes(x)
+    chroma = torch.cat([u, v], 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return torch.cat([y, chroma], 1) * (1 / PEAK)
+
+
+def half_planes(planes: Tensor) -> Tensor:
+    """Undo `full_planes`; chroma samples are means of four."""
+    chroma = F.avg_pool2d(planes[:, 1:], 2)
+    return pack_planes(*(PEAK * p for p in (planes[:, :1], chroma[:, :1], chroma[:, 1:])))

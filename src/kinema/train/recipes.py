@@ -1,16 +1,23 @@
 """Training recipes: for each system its stages, its start, and what a step minimises."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 
-from kinema.models import dual_domain, intra, lstvc
+from kinema.models import dual_domain, intra, lstvc, lstvc_paper
 from kinema.train.alignment import alignment_objective, start_alignment
 from kinema.train.conditional import conditional_objective, start_conditional
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
-from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_SMALL, Stage
+from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_PAPER, LSTVC_SMALL, Stage
+from kinema.train.two_stage import (
+    MS_SSIM_LAGRANGIANS,
+    MSE_LAGRANGIANS,
+    start_two_stage,
+    two_stage_objective,
+)
 
 
 @dataclass(frozen=True)
@@ -37,3 +44,24 @@ RECIPES: dict[str, Recipe] = {
     ),
     "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
 }
+
+
+def _add_published(name: str, build: Callable[..., nn.Module]) -> None:
+    """Add LSTVC or LSTVC+: one model for all qualities, and one for each published lambda."""
+    variable = partial(build, is_variable=True)
+    RECIPES[name] = Recipe(LSTVC_PAPER, variable, start_two_stage, two_stage_objective)
+    for metric, infix, lagrangians in (
+        ("mse", "", MSE_LAGRANGIANS),
+        ("ms-ssim", "-ms-ssim", MS_SSIM_LAGRANGIANS),
+    ):
+        for lagrangian in lagrangians:
+            stages = tuple(
+                replace(stage, lagrangian=lagrangian, metric=metric) for stage in LSTVC_PAPER
+            )
+            RECIPES[f"{name}{infix}-{lagrangian:g}"] = Recipe(
+                stages, build, start_two_stage, two_stage_objective
+            )
+
+
+_add_published("lstvc-paper", lstvc_paper.build_paper)
+_add_published("lstvc-paper-plus", lstvc_paper.build_paper_plus)

@@ -24,6 +24,9 @@ class Stage:
     frozen: tuple[str, ...] = ()  # prefixes of parameter names that stay as they are
     clip_norm: float = 1.0  # gradients longer than this are shortened
     ema_decay: float = 0.999
+    focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
+    lagrangian: float | None = None  # the weight of distortion, where it is fixed
+    metric: str = "mse"  # of distortion; or "ms-ssim"
 
 
 # The block transform is the best linear one from the start; a step of AdamW, the same for every
@@ -151,5 +154,58 @@ LSTVC_SMALL = (
         autocast=False,
         frozen=_UNIFIED,
         decide=1.0,
+    ),
+)
+
+# LSTVC and LSTVC+ as published: 16 clips of 7 frames, crops of 256x256, a learning rate of 1e-4. A
+# step here is a clip, six frames of the paper's 700 000 iterations. The stage of flow and the last
+# one, whose gradients pass from frame to frame, are ours.
+LSTVC_PAPER = (
+    Stage(
+        name="flow",
+        steps=10000,
+        batch=16,
+        crop=256,
+        num_frames=2,
+        lr=1e-4,
+        final_lr=1e-4,
+        autocast=False,
+        frozen=("intra.",),
+        focus="flow",
+    ),
+    Stage(
+        name="compensation",
+        steps=20000,
+        batch=16,
+        crop=256,
+        num_frames=7,
+        lr=1e-4,
+        final_lr=1e-4,
+        autocast=False,
+        frozen=("intra.",),
+        focus="compensation",
+    ),
+    Stage(
+        name="everything",
+        steps=90000,
+        batch=16,
+        crop=256,
+        num_frames=7,
+        lr=1e-4,
+        final_lr=1e-6,
+        autocast=False,
+        frozen=("intra.",),
+    ),
+    Stage(
+        name="cascade",
+        steps=7000,
+        batch=16,
+        crop=256,
+        num_frames=7,
+        lr=1e-5,
+        final_lr=1e-7,
+        autocast=False,
+        frozen=("intra.",),
+        window=6,
     ),
 )
