@@ -24,7 +24,7 @@ MOVES = {
     "index", "index_copy_", "index_select", "lift_fresh", "nonzero", "ones", "permute",
     "pixel_shuffle", "repeat", "scatter", "select", "slice", "split", "squeeze", "transpose",
     "unsqueeze", "view", "where", "zeros", "zeros_like", "new_zeros", "new_ones",
-    "constant_pad_nd", "alias",
+    "constant_pad_nd", "replication_pad2d", "alias",
     "amax", "arange", "bucketize", "flip", "full_like", "new_full", "pixel_unshuffle",
     "promote_types", "scalar_tensor", "split_with_sizes", "stack", "unbind",
     "eq", "ge", "gt", "le", "lt", "ne", "is_same_size",

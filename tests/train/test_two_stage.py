@@ -11,6 +11,7 @@ from kinema.parts.conditional_transforms import ContextualTransformConfig, Motio
 from kinema.parts.guided_compensation import CompensationConfig
 from kinema.parts.optical_flow import FlowConfig
 from kinema.parts.quality import rd_lambda
+from kinema.train import two_stage
 from kinema.train.data import Batch
 from kinema.train.recipes import RECIPES
 from kinema.train.stages import Stage
@@ -146,3 +147,14 @@ def test_recipes_of_both_systems_at_every_lambda():
         assert recipe.start is start_two_stage
         assert [stage.focus for stage in recipe.stages][:2] == ["flow", "compensation"]
         assert all("intra." in stage.frozen for stage in recipe.stages)
+
+
+def test_ms_ssim_is_a_distortion_with_a_slope():
+    x = 100 * torch.randn(2, 96, 22, 22, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    crf, stage = torch.tensor([20.0, 20.0]), replace(STAGE, metric="ms-ssim")
+    scale = torch.tensor([10.0, 40.0]).view(2, 1, 1, 1).requires_grad_()
+    cost, _ = two_stage.distortion(x, x + scale * noise, crf, stage)
+    assert 0 < cost[0] < cost[1]
+    cost.sum().backward()
+    assert (scale.grad > 0).all()

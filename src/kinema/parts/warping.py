@@ -86,7 +86,7 @@ def _take_turns(values: Tensor, axis: int) -> Tensor:
     before, after = values.narrow(axis, 0, length), values.narrow(axis, 4, length)
     shape = [1] * values.dim()
     shape[axis] = length
-    is_odd = torch.arange(length, device=values.device).view(shape) % 2 == 1
+    is_odd = torch.tensor([False, True], device=values.device).repeat(length // 2).view(shape)
     return torch.where(is_odd, after, before)
 
 
@@ -112,9 +112,9 @@ def _blend(plane: Tensor, sides: Tensor, block: int, unit: int) -> Tensor:
 
 def _own_weight(length: int, block: int, like: Tensor) -> Tensor:
     """What a block's own vector weighs along one axis: 1 in the middle half, 1/2 at the border."""
-    place = torch.arange(length, dtype=like.dtype, device=like.device) % block
+    place = torch.arange(block, dtype=like.dtype, device=like.device)
     away = (place - (block - 1) / 2).abs() * (2 / block)
-    return (1.5 - away).clamp(max=1)
+    return (1.5 - away).clamp(max=1).repeat(length // block)
 
 
 def _fetch(plane: Tensor, vectors: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def _compensation(
         state = _carried(predicted.state, index, stage)
         preview = model.preview(predicted.context).float() + 0.5
         rate = channel.bits() / (picture.shape[2] * picture.shape[3])
-        cost, quality = _distortion(x, half_planes(preview), crf, stage)
+        cost, quality = distortion(x, half_planes(preview), crf, stage)
         features = _feature_error(model, predicted, picture)
         costs.append(rate + cost + FEATURE_SHARE * rd_lambda(crf) * 255.0**2 * features)
         rates.append(rate.detach())
@@ -116,7 +116,7 @@ def _everything(model: LstvcPaperCodec, frames: list[Tensor], crf: Tensor, stage
         channel = Estimate(noise=True)
         coded = _code(model, x, crf, channel, memory)
         rate = channel.bits() / (x.shape[2] * x.shape[3] * 64)
-        cost, quality = _distortion(x, coded.x_hat, crf, stage)
+        cost, quality = distortion(x, coded.x_hat, crf, stage)
         costs.append(rate + cost)
         rates.append(rate.detach())
         qualities.append(quality)
@@ -143,7 +143,7 @@ def _feature_error(model: LstvcPaperCodec, predicted: Predicted, picture: Tensor
     return error
 
 
-def _distortion(x: Tensor, x_hat: Tensor, crf: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
+def distortion(x: Tensor, x_hat: Tensor, crf: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
     """Lambda times distortion, per picture (B,), and the mean PSNR of luma."""
     y, u, v = plane_mse(x, x_hat)
     quality = psnr(y.detach()).mean()
