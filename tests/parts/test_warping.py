@@ -41,7 +41,7 @@ def fetched(samples, row, column, vector, unit):
 
 
 def shares(place, block, count):
-    """Whose vectors count along an axis, and by how many `block`ths: own and that beyond."""
+    """Whose vectors count along an axis, and by how many parts of `block`: own and that beyond."""
     own, within = place // block, place % block
     away = abs(2 * within - block + 1)
     mine = min(block, (3 * block - 2 * away) // 2)
