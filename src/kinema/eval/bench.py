@@ -11,7 +11,7 @@ from kinema.errors import ConfigError
 from kinema.eval.anchor_runs import AnchorCache, run_anchor
 from kinema.eval.anchors import Anchor, default_qualities, select_anchors
 from kinema.eval.bd_rate import MIN_POINTS
-from kinema.eval.clips import PreparedClip, prepare_clip
+from kinema.eval.clips import PreparedClip, check_clips, prepare_clip
 from kinema.eval.compare import compare_with_reference
 from kinema.eval.conditions import ALL_INTRA, Conditions
 from kinema.eval.exports import export_layouts
@@ -74,12 +74,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would fail after hours."""
-        names = [clip.stem for clip in self.clips]
-        if not names or len(set(names)) != len(names):
-            raise ConfigError(f"found clips {names}, expected one or more with different names")
-        for clip in self.clips:
-            if not clip.is_file():
-                raise ConfigError(f"found no file at {clip}, expected a video")
+        check_clips(self.clips)
         for kind, points in (("crf", self.crfs), ("anchor", self.anchor_qualities)):
             if points is not None and len(set(points)) < MIN_POINTS:
                 raise ConfigError(f"found {kind} points {points}, expected {MIN_POINTS} or more")

@@ -1,7 +1,7 @@
 """Clips as every codec gets them, in a y4m file, and raw decoded pictures read back."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -9,11 +9,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kinema.errors import VideoError
+from kinema.errors import ConfigError, VideoError
 from kinema.eval.results import ClipInfo
 from kinema.video.frame import Frame, VideoFormat
 from kinema.video.reading import open_video
 from kinema.video.writing import create_video
+
+
+def check_clips(clips: Sequence[Path]) -> None:
+    """Refuse clips that cannot be told apart, or are not there.
+
+    Raises:
+        ConfigError: which.
+    """
+    names = [clip.stem for clip in clips]
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(f"found clips {names}, expected one or more with different names")
+    for clip in clips:
+        if not clip.is_file():
+            raise ConfigError(f"found no file at {clip}, expected a video")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,13 @@
 """Results for other programs: CSV, and the JSON layouts that CompressAI and DCVC plot."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from kinema.errors import FileError
 from kinema.eval.conditions import ALL_INTRA
-from kinema.eval.results import BenchResult, ClipInfo, Curve, RatePoint, write_json
+from kinema.eval.results import BenchResult, ClipInfo, Curve, RatePoint, write_json, write_table
 
 
 def write_csv(result: BenchResult, path: Path) -> None:
@@ -19,14 +17,7 @@ def write_csv(result: BenchResult, path: Path) -> None:
         FileError: the path cannot be written.
     """
     rows = [_csv_row(result, curve, point) for curve in result.curves for point in curve.points]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    write_table(rows, path)
 
 
 def _csv_row(result: BenchResult, curve: Curve, point: RatePoint) -> dict[str, object]:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from kinema.errors import ConfigError
 from kinema.eval.bench import BenchProgress
-from kinema.eval.clips import PreparedClip, prepare_clip
+from kinema.eval.clips import PreparedClip, check_clips, prepare_clip
 from kinema.eval.loss_patterns import KINDS, PERCENTS, Losses, draw_losses
 from kinema.eval.loss_plots import plot_losses
 from kinema.eval.loss_results import LossResult, LossRun, export_losses, save_losses
@@ -60,12 +60,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would fail after hours."""
-        names = [clip.stem for clip in self.clips]
-        if not names or len(set(names)) != len(names):
-            raise ConfigError(f"found clips {names}, expected one or more with different names")
-        for clip in self.clips:
-            if not clip.is_file():
-                raise ConfigError(f"found no file at {clip}, expected a video")
+        check_clips(self.clips)
         if not self.refreshes or any(a >= b for a, b in pairwise((1, *self.refreshes))):
             raise ConfigError(f"found refreshes {self.refreshes}, expected 2 or more, growing")
         draw_losses(KINDS[0], self.percents, self.num_frames, self.num_journeys, self.seed)

@@ -1,14 +1,12 @@
 """What the loss benchmark measured: plain values, written to JSON and CSV, shown as tables."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from kinema.errors import FileError
 from kinema.eval.reports import format_table
-from kinema.eval.results import ClipInfo, write_json
+from kinema.eval.results import ClipInfo, write_json, write_table
 
 SCHEMA, SCHEMA_VERSION = "kinema-loss", 1
 RIGHT, WRONG, MISSING = ".", "!", "x"  # a frame that arrived as sent, otherwise, not at all
@@ -169,8 +167,10 @@ def export_losses(result: LossResult, folder: Path) -> None:
     Raises:
         FileError: a file cannot be written.
     """
-    _write_csv([run.figures() for run in result.runs], folder / "losses.csv")
-    _write_csv([row for run in result.runs for row in _frame_rows(run)], folder / "loss_frames.csv")
+    write_table([run.figures() for run in result.runs], folder / "losses.csv")
+    write_table(
+        [row for run in result.runs for row in _frame_rows(run)], folder / "loss_frames.csv"
+    )
 
 
 def _frame_rows(run: LossRun) -> list[dict[str, object]]:
@@ -190,17 +190,6 @@ def _frame_rows(run: LossRun) -> list[dict[str, object]]:
         for number, journey in enumerate(run.journeys)
         for frame in range(len(journey.states))
     ]
-
-
-def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
 
 
 def format_losses(result: LossResult) -> str:

@@ -1,5 +1,6 @@
 """What the benchmark measured, as plain values that are written to JSON and read back."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -175,6 +176,22 @@ def _comparison_from(entry: Mapping[str, Any]) -> Comparison:
     if bd is not None:
         bd = BdResult(**(bd | {"quality_range": tuple(bd["quality_range"])}))
     return Comparison(**(dict(entry) | {"bd": bd}))
+
+
+def write_table(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Write a CSV file of one row or more, headed by the keys of the first.
+
+    Raises:
+        FileError: the path cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write_json(document: Mapping[str, Any] | Sequence[Any], path: Path) -> None:

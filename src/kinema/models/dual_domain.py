@@ -16,8 +16,8 @@ is the same, what is different and what the paper leaves open.
 import torch
 from torch import Tensor
 
-from kinema.models.frames import CodedFrame, Reference
-from kinema.models.moving import Memory, MovingCodec, MovingConfig, memory_of
+from kinema.models.frames import CodedFrame
+from kinema.models.moving import Memory, MovingCodec, MovingConfig
 from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, LatentInput
@@ -37,35 +37,16 @@ class DualDomainCodec(MovingCodec):
         super().__init__(config)
         self.temporal = TemporalPrior(config.intra.prior, config.context.stage.stream_channels)
 
-    def code_frame(
+    def code_predicted(
         self,
         x: Tensor | None,
         crf: Tensor,
         size: tuple[int, int],
         channel: Channel,
-        references: tuple[Reference, ...] = (),
+        before: Memory,
+        motion: Tensor,
     ) -> CodedFrame:
-        """Carry pictures through `channel`.
-
-        Args:
-            x: (B, 96, H/8, W/8) picture units, or None when decoding.
-            crf: (B,) qualities, 0 to 63.
-            size: (H/16, W/16).
-            channel: where the symbols go to, or come from.
-            references: none for an I frame; for a P frame the frame before it.
-
-        Returns:
-            the pictures as the decoder knows them.
-
-        Raises:
-            ConfigError: other references.
-        """
-        before = memory_of(references)
-        if before is None:
-            coded = self.code_intra(x, crf, size, channel)
-            x_hat = self.synthesis(coded.y_hat, crf)
-            return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
-        motion = self.code_motion(x, before, crf, size, channel)
+        """Carry P frames; symbols and pictures are those of I frames."""
         guide = TemporalGuide(self.temporal, self.look_back(before, motion))
 
         def picture(coded: CodedLatent) -> Tensor:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kinema.models.frames import CodedFrame, Reference
+from kinema.models.frames import CodedFrame
 from kinema.models.intra import initial_log_steps
-from kinema.models.moving import MovingCodec, MovingConfig, memory_of
+from kinema.models.moving import Memory, MovingCodec, MovingConfig
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
@@ -62,35 +62,16 @@ class LstvcCodec(MovingCodec):
             stream, config.refinement_channels, config.refinement_blocks
         )
 
-    def code_frame(
+    def code_predicted(
         self,
         x: Tensor | None,
         crf: Tensor,
         size: tuple[int, int],
         channel: Channel,
-        references: tuple[Reference, ...] = (),
+        before: Memory,
+        motion: Tensor,
     ) -> CodedFrame:
-        """Carry pictures through `channel`.
-
-        Args:
-            x: (B, 96, H/8, W/8) picture units, or None when decoding.
-            crf: (B,) qualities, 0 to 63.
-            size: (H/16, W/16).
-            channel: where the symbols go to, or come from.
-            references: none for an I frame; for a P frame the frame before it.
-
-        Returns:
-            the pictures as the decoder knows them.
-
-        Raises:
-            ConfigError: other references.
-        """
-        before = memory_of(references)
-        if before is None:
-            coded = self.code_intra(x, crf, size, channel)
-            x_hat = self.synthesis(coded.y_hat, crf)
-            return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
-        motion = self.code_motion(x, before, crf, size, channel)
+        """Carry P frames: what the warped picture misses."""
         state = self.long_term(before.state, before.latents[0], motion)
         warped = warp_picture(before.picture, motion)
         coarse = self.coarse(warped)

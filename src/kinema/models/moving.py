@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kinema.errors import ConfigError
-from kinema.models.frames import Reference
+from kinema.models.frames import CodedFrame, Reference
 from kinema.models.intra import IntraCodec, IntraConfig
 from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
@@ -62,6 +62,58 @@ class MovingCodec(IntraCodec):
         self.motion = MotionCodec(config.motion)
         self.coarse = BlockTransform(latent)
         self.alignment = Alignment(config.context, latent)
+
+    def code_frame(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        references: tuple[Reference, ...] = (),
+    ) -> CodedFrame:
+        """Carry pictures through `channel`.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            references: none for an I frame; for a P frame the frame before it.
+
+        Returns:
+            the pictures as the decoder knows them.
+
+        Raises:
+            ConfigError: other references.
+        """
+        before = memory_of(references)
+        if before is None:
+            coded = self.code_intra(x, crf, size, channel)
+            x_hat = self.synthesis(coded.y_hat, crf)
+            return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
+        motion = self.code_motion(x, before, crf, size, channel)
+        return self.code_predicted(x, crf, size, channel, before, motion)
+
+    def code_predicted(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        before: Memory,
+        motion: Tensor,
+    ) -> CodedFrame:
+        """Carry P frames, once their motion is known; each system has its own way.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            before: memory of the previous frame.
+            motion: decoded field to it, (B, 2, H/16, W/16).
+        """
+        raise NotImplementedError
 
     def code_motion(
         self,

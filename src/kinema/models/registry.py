@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,35 +36,23 @@ class ModelEntry:
     intra_gain: float = 0.0  # crf by which I frames are finer, since P frames keep what they bring
 
 
-def _build_intra() -> "nn.Module":
-    from kinema.models.intra import build_small
-
-    return build_small()
-
-
-def _build_dual_domain() -> "nn.Module":
-    from kinema.models.dual_domain import build_small
-
-    return build_small()
-
-
-def _build_lstvc() -> "nn.Module":
-    from kinema.models.lstvc import build_small
-
-    return build_small()
+def _build_small(module: str) -> "nn.Module":
+    """Build the configuration that ships, of a module of this room."""
+    network: nn.Module = import_module(f"kinema.models.{module}").build_small()
+    return network
 
 
 MODELS: dict[str, ModelEntry] = {
     "intra": ModelEntry(
         number=1,
-        build=_build_intra,
+        build=partial(_build_small, "intra"),
         weights="intra-small.safetensors",
         structures=("all-intra",),
         summary="every picture on its own; 5.3 M parameters",
     ),
     "dual-domain": ModelEntry(
         number=2,
-        build=_build_dual_domain,
+        build=partial(_build_small, "dual_domain"),
         weights="dual-domain-small.safetensors",
         structures=("low-delay", "all-intra"),
         summary="the pictures of intra for fewer bits; no drift; 8.2 M parameters",
@@ -70,7 +60,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "lstvc": ModelEntry(
         number=3,
-        build=_build_lstvc,
+        build=partial(_build_small, "lstvc"),
         weights="lstvc-small.safetensors",
         structures=("low-delay", "all-intra"),
         summary="conditional coding of what earlier frames do not tell; 9.6 M parameters",

@@ -157,6 +157,24 @@ class Estimate:
         return gaussian_bits(symbols.detach(), mean, log_scale) + slope - slope.detach()
 
 
+class Listener(Estimate):
+    """Keeps symbols, without gradients, and distributions of every step; nothing is chosen.
+
+    Attributes:
+        heard: one pair for each call of `carry`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(noise=False)
+        self.heard: list[tuple[Tensor, Distribution]] = []
+
+    def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
+        """Round to nearest, and remember."""
+        symbols = super().carry(s, distribution)
+        self.heard.append((symbols.detach(), distribution))
+        return symbols
+
+
 def choose_symbols(s: Tensor, mean: Tensor, log_scale: Tensor, cost: Tensor) -> Tensor:
     """Take the nearest symbol, or its neighbour towards the mean, whichever costs less.
 

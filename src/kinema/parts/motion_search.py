@@ -25,6 +25,7 @@ from kinema.errors import ShapeError
 from kinema.parts.motion_field import BLOCK, FIELD_LIMIT, VECTOR_UNITS
 from kinema.parts.planes import LUMA_WEIGHT
 from kinema.parts.quality import rd_lambda
+from kinema.parts.warping import fetch
 
 COARSE_SIDE = 640  # pictures with a longer side begin at 1/16 instead of 1/8
 REACH = 12  # samples of the coarsest scale that the full search goes: 96 (192) luma samples
@@ -84,26 +85,11 @@ class _Scale:
     def __init__(self, current: Tensor, reference: Tensor, water: Tensor, level: int) -> None:
         self.current, self.reference, self.water = current, reference, water
         self.unit, self.block = 2**level, BLOCK >> level
-        count, _, height, width = current.shape
-        self._rows = torch.arange(height, device=current.device)[:, None]
-        self._columns = torch.arange(width, device=current.device)
-        self._table = F.pad(reference, (0, 1, 0, 1), mode="replicate").flatten()
-        first = torch.arange(count, dtype=torch.int32, device=current.device)
-        self._first = (first * ((height + 1) * (width + 1)))[:, None, None]
 
     def predict(self, fields: Tensor) -> Tensor:
         """Move blocks of the reference by fields (K, B, 2, h, w): (K, B, H, W)."""
-        height, width = self.current.shape[2:]
-        flow = (fields * (1 / self.unit)).repeat_interleave(self.block, 3)
-        flow = flow.repeat_interleave(self.block, 4)
-        x = (flow[:, :, 0] + self._columns).clamp_(0, width - 1)
-        y = (flow[:, :, 1] + self._rows).clamp_(0, height - 1)
-        column, row = x.floor(), y.floor()
-        index = row.to(torch.int32) * (width + 1) + column.to(torch.int32) + self._first
-        index, across, down = index.flatten(), x.sub_(column).flatten(), y.sub_(row).flatten()
-        corners = [self._table[k:].index_select(0, index) for k in (0, 1, width + 1, width + 2)]
-        above = corners[0].lerp_(corners[1], across)
-        return above.lerp_(corners[2].lerp_(corners[3], across), down).view(column.shape)
+        vectors = (fields * (1 / self.unit)).repeat_interleave(self.block, 3)
+        return fetch(self.reference, vectors.repeat_interleave(self.block, 4))
 
     def bits(self, fields: Tensor) -> Tensor:
         """Bits of the residuals of fields (K, B, 2, h, w), by block: (K, B, h, w)."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kinema.parts.channels import Channel, Distribution, Estimate
+from kinema.parts.channels import Channel, Distribution, Listener
 from kinema.parts.gaussian import gaussian_bits
 from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.quadtree import put
@@ -76,21 +76,8 @@ class _Seen(NamedTuple):
     cost: Tensor
 
 
-class _Listener(Estimate):
-    """Keeps symbols and distributions of every step."""
-
-    def __init__(self) -> None:
-        super().__init__(noise=False)
-        self.heard: list[tuple[Tensor, Distribution]] = []
-
-    def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
-        symbols = super().carry(s, distribution)
-        self.heard.append((symbols.detach(), distribution))
-        return symbols
-
-
 def _look(latent: LatentInput, attempt: Attempt) -> _Seen:
-    y, listener = latent.y.detach().requires_grad_(torch.is_grad_enabled()), _Listener()
+    y, listener = latent.y.detach().requires_grad_(torch.is_grad_enabled()), Listener()
     coded, error = attempt(latent._replace(y=y), listener)
     steps = listener.heard[1:]  # the hyper-latent stays
     cost = (error + listener.bits()).detach()

@@ -67,6 +67,34 @@ def warp_planes(y: Tensor, u: Tensor, v: Tensor, field: Tensor) -> tuple[Tensor,
     return luma, first, second
 
 
+def fetch(plane: Tensor, vectors: Tensor) -> Tensor:
+    """Fetch each sample from where vectors point, bilinearly, not rounded.
+
+    Args:
+        plane: (B, 1, H, W).
+        vectors: K of them for each place, (K, B, 2, H, W), in samples; positions outside the plane
+            move to its nearest sample.
+
+    Returns:
+        (K, B, H, W); gradients pass to the plane.
+    """
+    count, _, height, width = plane.shape
+    columns = torch.arange(width, dtype=plane.dtype, device=plane.device)
+    rows = torch.arange(height, dtype=plane.dtype, device=plane.device)[:, None]
+    x = (vectors[:, :, 0] + columns).clamp(0, width - 1)
+    y = (vectors[:, :, 1] + rows).clamp(0, height - 1)
+    column, row = x.floor(), y.floor()
+    table = F.pad(plane, (0, 1, 0, 1), mode="replicate")
+    stride = width + 1
+    first = torch.arange(count, dtype=torch.int32, device=plane.device) * ((height + 1) * stride)
+    index = row.to(torch.int32) * stride + column.to(torch.int32) + first[:, None, None]
+    index, flat = index.flatten(), table.flatten()
+    corners = [flat[k:].index_select(0, index) for k in (0, 1, stride, stride + 1)]
+    across, down = (x - column).flatten(), (y - row).flatten()
+    above = torch.lerp(corners[0], corners[1], across)
+    return torch.lerp(above, torch.lerp(corners[2], corners[3], across), down).view(x.shape)
+
+
 def _neighbours(field: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For each quarter of a block its own vector, that beside, above or below, and across.
 
@@ -103,7 +131,7 @@ def _blend(plane: Tensor, sides: Tensor, block: int, unit: int) -> Tensor:
     down, across = _own_weight(height, block, plane)[:, None], _own_weight(width, block, plane)
     weights = (down * across, down * (1 - across), (1 - down) * across, (1 - down) * (1 - across))
     vectors = sides.repeat_interleave(block // 2, 3).repeat_interleave(block // 2, 4)
-    found = _fetch(plane, vectors * (1 / unit))
+    found = fetch(plane, vectors * (1 / unit))
     total = found[0] * weights[0]
     for one, weight in zip(found[1:], weights[1:], strict=True):
         total = total + one * weight
@@ -115,22 +143,3 @@ def _own_weight(length: int, block: int, like: Tensor) -> Tensor:
     place = torch.arange(block, dtype=like.dtype, device=like.device)
     away = (place - (block - 1) / 2).abs() * (2 / block)
     return (1.5 - away).clamp(max=1).repeat(length // block)
-
-
-def _fetch(plane: Tensor, vectors: Tensor) -> Tensor:
-    """Samples of a plane (B, 1, H, W) at vectors (K, B, 2, H, W), bilinearly: (K, B, H, W)."""
-    count, _, height, width = plane.shape
-    columns = torch.arange(width, dtype=plane.dtype, device=plane.device)
-    rows = torch.arange(height, dtype=plane.dtype, device=plane.device)[:, None]
-    x = (vectors[:, :, 0] + columns).clamp(0, width - 1)
-    y = (vectors[:, :, 1] + rows).clamp(0, height - 1)
-    column, row = x.floor(), y.floor()
-    table = F.pad(plane, (0, 1, 0, 1), mode="replicate")
-    stride = width + 1
-    first = torch.arange(count, dtype=torch.int32, device=plane.device) * ((height + 1) * stride)
-    index = row.to(torch.int32) * stride + column.to(torch.int32) + first[:, None, None]
-    index, flat = index.flatten(), table.flatten()
-    corners = [flat[k:].index_select(0, index) for k in (0, 1, stride, stride + 1)]
-    across, down = (x - column).flatten(), (y - row).flatten()
-    above = torch.lerp(corners[0], corners[1], across)
-    return torch.lerp(above, torch.lerp(corners[2], corners[3], across), down).view(x.shape)

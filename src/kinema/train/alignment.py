@@ -12,7 +12,7 @@ from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.frames import Reference
 from kinema.models.moving import Memory
 from kinema.models.registry import WEIGHTS
-from kinema.parts.channels import Distribution, Estimate
+from kinema.parts.channels import Estimate, Listener
 from kinema.parts.planes import pack_planes
 from kinema.parts.quadtree import by_quarter, cut
 from kinema.parts.quality import MAX_CRF
@@ -71,19 +71,6 @@ def pictures(batch: Batch) -> list[Tensor]:
     return packed
 
 
-class _Listener(Estimate):
-    """Keeps symbols and distributions of the latent's steps, by rows of channels."""
-
-    def __init__(self) -> None:
-        super().__init__(noise=False)
-        self.heard: list[tuple[Tensor, Distribution]] = []
-
-    def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
-        symbols = super().carry(s, distribution)
-        self.heard.append((symbols, distribution))
-        return symbols
-
-
 def _fit_share(model: DualDomainCodec, sampler: CropSampler) -> tuple[Tensor, Tensor]:
     """Share of the coarse latent and change of log-scales, per channel: (M,) each."""
     random = np.random.default_rng(0)
@@ -107,7 +94,7 @@ def _moments(model: DualDomainCodec, first: Tensor, second: Tensor) -> Tensor:
     size = (first.shape[2] // 2, first.shape[3] // 2)
     before = model.code_frame(first, crf, size, Estimate(noise=False, decide=1.0)).memory
     assert isinstance(before, Memory)
-    channel, listener = Estimate(noise=False, decide=1.0), _Listener()
+    channel, listener = Estimate(noise=False, decide=1.0), Listener()
     after = model.code_frame(second, crf, size, channel, (Reference(before, -1),)).memory
     assert isinstance(after, Memory)
     context = model.look_back(before, after.fields[0])
