@@ -29,6 +29,31 @@ def tiny_config():
 
 
 @pytest.fixture
+def tiny_moving(tiny_config):
+    """Arguments of the configs of systems with motion, with hardly any channels."""
+    from kinema.parts.deformable import DeformableConfig
+    from kinema.parts.motion_codec import MotionConfig
+    from kinema.parts.temporal import ContextConfig
+
+    stage = DeformableConfig(
+        stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
+    )
+    return {
+        "intra": tiny_config,
+        "motion": MotionConfig(width=8),
+        "context": ContextConfig(stage=stage),
+    }
+
+
+@pytest.fixture
+def tiny_lstvc_config(tiny_moving):
+    """LSTVC with hardly any channels."""
+    from kinema.models.lstvc import LstvcConfig
+
+    return LstvcConfig(**tiny_moving, state_channels=8, refinement_channels=8, refinement_blocks=1)
+
+
+@pytest.fixture
 def pictures():
     """Make seeded pictures: (B, 96, H/8, W/8) in picture units, smooth with some texture."""
     import torch

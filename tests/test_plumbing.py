@@ -24,17 +24,8 @@ TESTS = Path(__file__).parent
 KIT = runpy.run_path(str(TESTS / "codec" / "kit.py"))
 tiny_weights, tiny_model = KIT["tiny_weights"], KIT["tiny_model"]
 run, refused = KIT["run"], KIT["refused"]
+clip, kin = KIT["clip"], KIT["kin"]
 JSON_KEYS = TESTS.parent / "docs" / "JSON.md"
-
-
-@pytest.fixture
-def clip(tmp_path):
-    return KIT["write_clip"](tmp_path / "clip.mkv", KIT["draw"](5))
-
-
-@pytest.fixture
-def kin(tmp_path, clip):
-    return KIT["encoded"](tmp_path / "clip.kin", clip, crf=20)
 
 
 # --- out of room -------------------------------------------------------------------------------

@@ -145,3 +145,15 @@ def flipped(path, display_index, bit=3):
     data[data.index(packet.payload, packet.offset) + len(packet.payload) // 2] ^= 1 << bit
     path.write_bytes(data)
     return packet
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Five frames, in a file."""
+    return write_clip(tmp_path / "clip.mkv", draw(5))
+
+
+@pytest.fixture
+def kin(tmp_path, clip):
+    """The same, coded."""
+    return encoded(tmp_path / "clip.kin", clip, crf=20)

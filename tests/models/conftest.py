@@ -1,5 +1,7 @@
 """Coding a picture through bytes, and counting what networks compute."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,18 +9,11 @@ from torch._subclasses import FakeTensorMode
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.models.dual_domain import DualDomainCodec
-from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
 from kinema.nn.exact import GridConv
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
-from kinema.parts.deformable import DeformableConfig
-from kinema.parts.motion_codec import MotionConfig
-from kinema.parts.temporal import ContextConfig
-
-TINY_STAGE = DeformableConfig(
-    stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
-)
 
 
 @pytest.fixture
@@ -77,36 +72,27 @@ def count_macs():
 
 
 @pytest.fixture
-def tiny_dual_domain(tiny_config, pictures):
+def tiny_dual_domain(tiny_moving, pictures):
     """Make a dual-domain codec with hardly any channels and no parameter at zero."""
 
     def make(seed=0, *, has_pixel_branch=True):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        context = ContextConfig(stage=TINY_STAGE, has_pixel_branch=has_pixel_branch)
-        motion = MotionConfig(width=8)
-        config = MovingConfig(intra=tiny_config, motion=motion, context=context)
+        context = replace(tiny_moving["context"], has_pixel_branch=has_pixel_branch)
+        config = MovingConfig(**{**tiny_moving, "context": context})
         return shake(DualDomainCodec(config), pictures(24, 64, 64, seed))
 
     return make
 
 
 @pytest.fixture
-def tiny_lstvc(tiny_config, pictures):
+def tiny_lstvc(tiny_lstvc_config, pictures):
     """Make an LSTVC with hardly any channels and no parameter at zero."""
 
     def make(seed=0):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        config = LstvcConfig(
-            intra=tiny_config,
-            motion=MotionConfig(width=8),
-            context=ContextConfig(stage=TINY_STAGE),
-            state_channels=8,
-            refinement_channels=8,
-            refinement_blocks=1,
-        )
-        network = shake(LstvcCodec(config), pictures(24, 64, 64, seed))
+        network = shake(LstvcCodec(tiny_lstvc_config), pictures(24, 64, 64, seed))
         network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
         return network
 

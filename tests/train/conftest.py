@@ -5,12 +5,16 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 
 from kinema.models.intra import IntraCodec
 from kinema.nn.exact import Arithmetic
+from kinema.train import alignment
+from kinema.train.data import CropSampler
 from kinema.train.loop import TrainConfig, Trainer
-from kinema.train.objectives import intra_objective
+from kinema.train.objectives import intra_objective, start_intra
 from kinema.train.recipes import RECIPES, Recipe
+from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import Stage
 
 TINY_STAGES = (
@@ -108,3 +112,20 @@ def trainer(tiny_recipe, material, tmp_path):
         return Trainer(config, report)
 
     return make
+
+
+@pytest.fixture
+def sampler(material, tmp_path):
+    """Draws crops of the material."""
+    return CropSampler(*build_bank(find_sources([material]), tmp_path), torch.device("cpu"))
+
+
+@pytest.fixture
+def small_start(sampler, monkeypatch):
+    """Begin with little material, and with the best block transform as intra codec."""
+    monkeypatch.setattr(alignment, "START_BATCHES", 3)
+    monkeypatch.setattr(alignment, "START_SIZE", 64)
+    monkeypatch.setattr(
+        alignment, "load_parameters", lambda _path, model: start_intra(model, sampler)
+    )
+    torch.manual_seed(0)

@@ -8,39 +8,16 @@ from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.frames import Reference
 from kinema.models.moving import MovingConfig
 from kinema.parts.channels import Estimate
-from kinema.parts.deformable import DeformableConfig
-from kinema.parts.motion_codec import MotionConfig
-from kinema.parts.temporal import ContextConfig
 from kinema.train import alignment
-from kinema.train.data import CropSampler
-from kinema.train.objectives import start_intra
-from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import DUAL_DOMAIN_SMALL, Stage
 
 STAGE = Stage(name="any", steps=1, batch=2, crop=64, num_frames=3, lr=0, final_lr=0, decide=1.0)
 
 
 @pytest.fixture
-def sampler(material, tmp_path):
-    return CropSampler(*build_bank(find_sources([material]), tmp_path), torch.device("cpu"))
-
-
-@pytest.fixture
-def started(sampler, tiny_config, monkeypatch):
+def started(sampler, small_start, tiny_moving):
     """A tiny codec as training finds it: the intra codec is the best block transform."""
-    monkeypatch.setattr(alignment, "START_BATCHES", 3)
-    monkeypatch.setattr(alignment, "START_SIZE", 64)
-    monkeypatch.setattr(
-        alignment, "load_parameters", lambda _path, model: start_intra(model, sampler)
-    )
-    torch.manual_seed(0)
-    stage = DeformableConfig(
-        stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
-    )
-    config = MovingConfig(
-        intra=tiny_config, motion=MotionConfig(width=8), context=ContextConfig(stage=stage)
-    )
-    network = DualDomainCodec(config)
+    network = DualDomainCodec(MovingConfig(**tiny_moving))
     alignment.start_alignment(network, sampler)
     return network
 

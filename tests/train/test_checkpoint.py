@@ -9,12 +9,9 @@ from torch import nn
 from kinema.errors import ConfigError
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.intra import IntraCodec
-from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
 from kinema.models.weights import export_weights
-from kinema.parts.deformable import DeformableConfig
-from kinema.parts.motion_codec import MotionConfig
-from kinema.parts.temporal import ContextConfig
 from kinema.train.checkpoint import (
     Ema,
     RunState,
@@ -96,20 +93,12 @@ def test_parameters_of_another_model_are_refused(model, tmp_path):
 
 
 @pytest.fixture
-def systems(tiny_config):
+def systems(tiny_config, tiny_moving, tiny_lstvc_config):
     """One of each system, with hardly any channels."""
-    stage = DeformableConfig(
-        stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
-    )
-    moving = {
-        "intra": tiny_config,
-        "motion": MotionConfig(width=8),
-        "context": ContextConfig(stage=stage),
-    }
     return {
         "intra": lambda: IntraCodec(tiny_config),
-        "dual-domain": lambda: DualDomainCodec(MovingConfig(**moving)),
-        "lstvc": lambda: LstvcCodec(LstvcConfig(**moving, state_channels=8)),
+        "dual-domain": lambda: DualDomainCodec(MovingConfig(**tiny_moving)),
+        "lstvc": lambda: LstvcCodec(tiny_lstvc_config),
     }
 
 

@@ -7,47 +7,19 @@ import pytest
 import torch
 
 from kinema.models.frames import Reference
-from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.lstvc import LstvcCodec
 from kinema.parts.channels import Estimate
-from kinema.parts.deformable import DeformableConfig
-from kinema.parts.motion_codec import MotionConfig
 from kinema.parts.planes import whole_picture
-from kinema.parts.temporal import ContextConfig
 from kinema.train import alignment, conditional
-from kinema.train.data import CropSampler
-from kinema.train.objectives import start_intra
-from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import LSTVC_SMALL, Stage
 
 STAGE = Stage(name="any", steps=1, batch=2, crop=64, num_frames=3, lr=0, final_lr=0, decide=1.0)
 
 
 @pytest.fixture
-def sampler(material, tmp_path):
-    return CropSampler(*build_bank(find_sources([material]), tmp_path), torch.device("cpu"))
-
-
-@pytest.fixture
-def started(sampler, tiny_config, monkeypatch):
+def started(sampler, small_start, tiny_lstvc_config):
     """A tiny codec as training finds it."""
-    monkeypatch.setattr(alignment, "START_BATCHES", 3)
-    monkeypatch.setattr(alignment, "START_SIZE", 64)
-    monkeypatch.setattr(
-        alignment, "load_parameters", lambda _path, model: start_intra(model, sampler)
-    )
-    torch.manual_seed(0)
-    stage = DeformableConfig(
-        stream_channels=8, latent_channels=20, value_channels=8, heads=2, hidden_channels=8
-    )
-    config = LstvcConfig(
-        intra=tiny_config,
-        motion=MotionConfig(width=8),
-        context=ContextConfig(stage=stage),
-        state_channels=8,
-        refinement_channels=8,
-        refinement_blocks=1,
-    )
-    network = LstvcCodec(config)
+    network = LstvcCodec(tiny_lstvc_config)
     conditional.start_conditional(network, sampler)
     return network
 

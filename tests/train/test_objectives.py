@@ -6,18 +6,11 @@ import torch
 
 from kinema.models.intra import IntraCodec
 from kinema.parts.channels import Estimate
-from kinema.train.data import CropSampler
 from kinema.train.objectives import intra_objective, start_intra
 from kinema.train.recipes import RECIPES
-from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import Stage
 
 STAGE = Stage(name="any", steps=1, batch=2, crop=64, lr=0, final_lr=0)
-
-
-@pytest.fixture
-def sampler(material, tmp_path):
-    return CropSampler(*build_bank(find_sources([material]), tmp_path), torch.device("cpu"))
 
 
 def test_loss_is_finite_and_every_picture_counts(sampler, tiny_config):
