@@ -64,7 +64,14 @@ SYSTEMS = {
         LstvcConfig(),
         96,
         exact=True,
-        looks_back=("motion.", "coarse.", "alignment.", "contextual.", "long_term.", "refinement."),
+        looks_back=(
+            "motion.",
+            "cosines.",
+            "alignment.",
+            "contextual.",
+            "long_term.",
+            "refinement.",
+        ),
     ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }

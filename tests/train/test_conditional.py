@@ -49,8 +49,6 @@ def test_it_starts_with_the_coarse_latent_as_prediction(started):
         mean, log_scale = leave.weight.view(4, 2, -1).unbind(1)
         assert not mean.any()
         assert log_scale.any()
-    steps = started.contextual.steps.table.knots
-    assert torch.equal(steps, started.latent.steps.table.knots)
 
 
 def test_what_stands_still_stays(started, sampler):

@@ -2,8 +2,8 @@
 
     field --- MotionCodec                                   state --- LongTermPrior --- state
     previous picture, latents, state --- alignment --- context (stream, coarse latent)
-    x --- block transform --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
-    y_hat - coarse latent --- block transform back --- (+) warped picture --- x_linear
+    x --- cosines --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
+    y_hat - coarse latent --- cosines back --- (+) warped picture --- x_linear
     x_linear --- ContextualRefinement(warped picture, context) --- x_hat
 
 I frames are those of the intra codec. Symbols of a P frame say what is missing from the prediction
@@ -20,9 +20,11 @@ from torch import Tensor
 from kinema.models.frames import CodedFrame
 from kinema.models.intra import initial_log_steps
 from kinema.models.moving import Memory, MovingCodec, MovingConfig
+from kinema.parts.block_cosines import CosineTransform
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
+from kinema.parts.quality import rd_lambda
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
@@ -56,6 +58,7 @@ class LstvcCodec(MovingCodec):
         super().__init__(config)
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
+        self.cosines = CosineTransform(prior.latent_channels)
         self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
         self.refinement = ContextualRefinement(
@@ -74,7 +77,7 @@ class LstvcCodec(MovingCodec):
         """Carry P frames: what the warped picture misses."""
         state = self.long_term(before.state, before.latents[0], motion)
         warped = warp_picture(before.picture, motion)
-        coarse = self.coarse(warped)
+        coarse = self.cosines(warped)
         told = self.long_term.tell(state)
         stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
         prior = self.contextual.spatial
@@ -82,15 +85,21 @@ class LstvcCodec(MovingCodec):
         guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
 
         def picture(coded: CodedLatent) -> Tensor:
-            added = self.synthesis.blocks(coded.y_hat - coarse)
+            added = self.cosines.inverse(coded.y_hat - coarse)
             return self.refinement(warped + added, warped, stream, crf)
 
         latent = None
         if x is not None:
-            latent = LatentInput(coarse + self.analysis.blocks(x - warped), self.error_weight(crf))
+            weight = rd_lambda(crf)[:, None] * self.cosines.latent_weight()
+            latent = LatentInput(coarse + self.cosines.free(x - warped), weight)
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         x_hat = picture(coded)
         return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
+
+    def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
+        """Cosines of the picture, whatever latent it was decoded from."""
+        del coded
+        return self.cosines(picture)
 
 
 def build_small() -> LstvcCodec:

@@ -12,6 +12,7 @@ from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.temporal import TemporalPrior
 from kinema.train.alignment import pictures, start_alignment
+from kinema.train.basis import tell_in_cosines
 from kinema.train.data import Batch, CropSampler
 from kinema.train.losses import balance, plane_mse, psnr
 from kinema.train.objectives import Outcome
@@ -30,7 +31,8 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
     crf = torch.rand(len(frames[0]), device=frames[0].device) * MAX_CRF
     with torch.no_grad():
         intra = Estimate(noise=False, decide=stage.decide)
-        memory: object = model.code_frame(frames[0], crf, size, intra).memory
+        finer = torch.minimum(crf, MAX_CRF - crf).clamp(max=stage.intra_gain)
+        memory: object = model.code_frame(frames[0], crf - finer, size, intra).memory
     costs, rates, qualities = [], [], []
     for index, x in enumerate(frames[1:]):
         memory = _detached(memory) if index % stage.window == 0 else memory
@@ -52,6 +54,7 @@ def start_conditional(model: nn.Module, sampler: CropSampler) -> None:
     other = DualDomainCodec(model.moving_config)
     start_alignment(other, sampler)
     take_over(model, other)
+    tell_in_cosines(model)
 
 
 @torch.no_grad()
