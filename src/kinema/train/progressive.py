@@ -3,7 +3,8 @@
     intra       R + lambda D of pictures, I frames
     flow        error of the frame before, warped; neither of them coded
     motion      R_m + lambda d(warped picture, x), frames before as I frames
-    alignment   R of P frames: no context touches a picture, so there is nothing else to minimise
+    alignment   R of I and P frames, which share their prior; no context touches a picture, so
+                there is nothing else to minimise
     all         R + lambda D of clips, some frames of which are I frames
 
 A load-balance term of the experts joins wherever the transform is trained.
@@ -80,14 +81,11 @@ def _clip(model: DualDomainPaperCodec, frames: list[Tensor], crf: Tensor, stage:
         if before is not None and index % stage.window == 0:
             before = _detached(before)
         channel = Estimate(noise=True)
-        with torch.set_grad_enabled(not (is_intra and is_rate_alone)):
-            coded = _code(model, x, crf, channel, before)
+        coded = _code(model, x, crf, channel, before)
         assert isinstance(coded.frame.memory, Memory)
         memory = coded.frame.memory
         rate = channel.bits() / _samples(x)
         cost, quality = _distortion(x, coded.frame.x_hat, crf)
-        if is_intra and is_rate_alone:
-            continue
         costs.append(rate if is_rate_alone else rate + cost)
         uneven.append(coded.unevenness)
         rates.append(rate.detach())

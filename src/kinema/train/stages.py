@@ -212,7 +212,7 @@ LSTVC_PAPER = (
 
 # The dual-domain system as published, whose training is unread; lengths are guesses. The order is
 # what the architecture suggests: a transform for all frames first; then motion; then, by rate alone
-# on the frozen transform, what looks back; in the end everything, with I and P frames mixed.
+# on the frozen transform, priors and what looks back; in the end everything, I and P frames mixed.
 _TRANSFORM = ("analysis.", "synthesis.", "experts.", "latent.hyper.down.")
 
 DUAL_DOMAIN_PAPER = (
