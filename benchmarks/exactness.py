@@ -85,7 +85,7 @@ def decode_here(path: Path, setting: Setting, tiny: str | None) -> str:
 
     options = {"device": setting.device, "threads": setting.threads}
     digest = hashlib.md5(usedforsecurity=False)
-    with kinema.open(path, model=load_tiny(tiny), **options) as reader:
+    with kinema.open(path, model=load_tiny(tiny, path), **options) as reader:
         for frame in reader:
             for plane in frame.planes:
                 digest.update(plane.tobytes())
@@ -94,14 +94,14 @@ def decode_here(path: Path, setting: Setting, tiny: str | None) -> str:
     return digest.hexdigest()
 
 
-def load_tiny(folder: str | None) -> object:
-    """The tiny conformance model, for tests; None is the model that the file names."""
+def load_tiny(folder: str | None, path: Path) -> object:
+    """The tiny conformance model of a file, for tests; None is the shipped one that it names."""
     if folder is None:
         return None
     sys.path.insert(0, folder)
-    from tiny import load_tiny as load
+    from tiny import load_for
 
-    return load()
+    return load_for(path)
 
 
 def decode_apart(path: Path, setting: Setting, tiny: str | None = None) -> str:

@@ -10,30 +10,51 @@ A digest that stands in vectors.toml is kept: streams that decoded once must dec
 import argparse
 import hashlib
 import sys
+import tempfile
 import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, partial
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CONFIG, FOLDER, STREAMS, WEIGHTS, digest_of, draw_frames, load_tiny
+from tiny import (
+    BASE,
+    CONFIG,
+    FOLDER,
+    MOVING,
+    STREAMS,
+    SYSTEMS,
+    WEIGHTS,
+    digest_of,
+    draw_frames,
+    load_tiny,
+)
 from torch import nn
 
 import kinema
 from kinema.bitstream.container import ContainerWriter
 from kinema.codec.encoder import Encoder
 from kinema.codec.headers import sequence_header
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.intra import IntraCodec
+from kinema.models.lstvc import LstvcCodec
+from kinema.models.moving import MovingConfig
 from kinema.models.registry import LoadedModel
 from kinema.models.weights import TABLES, export_weights
 from kinema.parts.planes import CHANNELS, pack_planes
 from kinema.parts.quality import crf_to_units
+from kinema.train.checkpoint import load_parameters
+from kinema.train.conditional import take_over
 from kinema.video.frame import Frame, VideoFormat
 
 VECTORS = FOLDER / "vectors.toml"
 STEADY = [(index, 1) for index in range(4)]
+LONGER = tuple((index, 1) for index in range(6))  # until all references are there
+SHARE, LOG_GAIN = 0.7, -0.5  # what tiny systems with P frames make of the coarse latent
 HEAD = """\
-# Tier C: committed streams of a tiny system -> pictures, bit-exact everywhere, for ever.
+# Tier C: committed streams of tiny systems -> pictures, bit-exact everywhere, for ever.
 # Written by conformance/generate.py; streams are added, never changed.
 #
 # [[stream]]     `sha256` is that of streams/NAME.kin, `decoded_sha256` that of the planes Y, U, V
@@ -51,6 +72,9 @@ class Spec:
     crf: float
     kind: str = "shapes"
     times: tuple[tuple[int, int], ...] = tuple(STEADY)
+    weights: str = BASE
+    refresh: int = 0
+    crf_step: float = 0.0  # from frame to frame
 
 
 SPECS = {
@@ -70,6 +94,31 @@ SPECS = {
         times=((0, 1), (1, 4), (5, 1), (9, 30), (40, 0)),
     ),
 }
+
+
+def moving_specs(prefix: str, weights: str) -> dict[str, Spec]:
+    """The same P frames for a system: one intra frame, then only P frames unless told."""
+    p = partial(Spec, weights=weights, times=LONGER)
+    return {
+        f"{prefix}-even": p(feature="P frames with one to three references", size=(64, 48), crf=20),
+        f"{prefix}-odd": p(
+            feature="odd size, intra frames in between", size=(51, 35), crf=28, refresh=3
+        ),
+        f"{prefix}-sample": p(feature="P frames of one sample", size=(1, 1), crf=30),
+        f"{prefix}-wide": p(feature="motion lattices of two rows", size=(130, 18), crf=12.5),
+        f"{prefix}-tall": p(feature="motion lattices of two columns", size=(18, 130), crf=36),
+        f"{prefix}-best": p(feature="P frames at crf 0", size=(48, 48), crf=0),
+        f"{prefix}-worst": p(feature="P frames at crf 63", size=(80, 64), crf=63),
+        f"{prefix}-noise": p(
+            feature="P frames that nothing foretells", size=(64, 48), crf=3, kind="noise"
+        ),
+        f"{prefix}-quality": p(
+            feature="another quality in every frame", size=(64, 64), crf=10.3, crf_step=8.41
+        ),
+    }
+
+
+SPECS |= moving_specs("dual", "tiny-dual-domain") | moving_specs("lstvc", "tiny-lstvc")
 # Name: (stream, what is changed, error).
 NEGATIVES = {
     "other-weights": ("even", 'header = { weights_fingerprint = "0000000000000000" }',
@@ -79,11 +128,18 @@ NEGATIVES = {
     "other-picture": ("even", "frame = { picture_hash = 1 }", "ChecksumError"),
     "left-over": ("even", 'append = "01"', "BitstreamError"),
     "other-quality": ("even", "frame = { quality = 6000 }", "BitstreamError"),
+    "dual-lost-intra": ("dual-even", "drop = [0]", "MissingReferenceError"),
+    "dual-lost-p": ("dual-even", "drop = [2]", "MissingReferenceError"),
+    "dual-other-picture": ("dual-even", "frame = { picture_hash = 1 }", "ChecksumError"),
+    "dual-other-weights": ("dual-even", 'header = { weights_fingerprint = "0000000000000000" }',
+                           "WeightsMismatchError"),
+    "lstvc-lost-p": ("lstvc-even", "drop = [2]", "MissingReferenceError"),
+    "lstvc-left-over": ("lstvc-even", 'append = "01"', "BitstreamError"),
 }  # fmt: skip
 
 
 def make_weights() -> None:
-    """Draw the tiny weights by chance, and split the tables from them."""
+    """Draw the tiny intra weights by chance, and split the tables from them."""
     torch.manual_seed(20)
     network = IntraCodec(CONFIG)
     frames = draw_frames("shapes", (256, 256), STEADY) + draw_frames("noise", (64, 64), STEADY)
@@ -109,8 +165,48 @@ def make_weights() -> None:
         written.chmod(0o644)
 
 
-def write_stream(name: str, spec: Spec, model: LoadedModel) -> dict[str, object]:
+def make_moving_weights(name: str) -> None:
+    """Draw the weights of a tiny system with P frames, beside those of the intra system."""
+    torch.manual_seed(30 + SYSTEMS[name].number)
+    first = DualDomainCodec(MovingConfig(**MOVING))
+    load_parameters(WEIGHTS / f"{BASE}.safetensors", first)
+    latent = CONFIG.prior.latent_channels
+    with torch.no_grad():
+        first.coarse.linear.copy_(first.analysis.linear)
+        share, log_gain = torch.full((latent,), SHARE), torch.full((latent,), LOG_GAIN)
+        first.temporal.start_from(first.latent.spatial, share, log_gain)
+    network = SYSTEMS[name].build()
+    if isinstance(network, LstvcCodec):
+        take_over(network, first)
+        network.cosines.start_from(network.analysis.linear)
+    else:
+        network.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        for parameter_name, parameter in network.named_parameters():
+            if parameter_name == "cosines.gain":  # always above 0
+                continue
+            spread = float(parameter.abs().mean())
+            parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "base.safetensors"
+        parts = [load_file(WEIGHTS / f"{part}.safetensors") for part in ("tables", BASE)]
+        save_file(parts[0] | parts[1], base)
+        export_weights(network, WEIGHTS / f"{name}.safetensors", base)
+    (WEIGHTS / f"{name}.safetensors").chmod(0o644)
+
+
+@cache
+def load(name: str) -> LoadedModel:
+    """A tiny system; weights that are not there yet are drawn."""
+    if not (WEIGHTS / f"{name}.safetensors").exists():
+        WEIGHTS.mkdir(exist_ok=True)
+        make_weights() if name == BASE else make_moving_weights(name)
+    return load_tiny(name)
+
+
+def write_stream(name: str, spec: Spec) -> dict[str, object]:
     """Encode a stream; return its entry."""
+    model = load(spec.weights)
     frames: list[Frame] = draw_frames(spec.kind, spec.size, list(spec.times))
     video = VideoFormat(
         width=spec.size[0],
@@ -121,19 +217,22 @@ def write_stream(name: str, spec: Spec, model: LoadedModel) -> dict[str, object]
     path = STREAMS / f"{name}.kin"
     path.parent.mkdir(exist_ok=True)
     units = crf_to_units(spec.crf)
-    header = sequence_header(video, (), model, frames[0], units)
+    period = -1 if model.structures[0] == "low-delay" else None
+    encoder = Encoder(model, threads=1, intra_period=period, refresh=spec.refresh)
+    header = sequence_header(video, (), model, frames[0], units, encoder.plan)
+    crf = [spec.crf + spec.crf_step * index for index in range(len(frames))]
     with ContainerWriter(path, header, overwrite=True) as writer:
-        for coded in Encoder(model, threads=1).encode_batch(frames, crf=spec.crf):
+        for coded in encoder.encode_batch(frames, crf=crf):
             writer.write_frame(coded.header, coded.payload)
     with kinema.open(path, model=model) as reader:
         decoded = list(reader)
         if reader.lost or len(decoded) != len(frames):
             raise SystemExit(f"{name} does not decode: {reader.lost}")
-    return {
+    entry = {
         "name": name,
         "feature": spec.feature,
         "model_number": model.number,
-        "weights": "tiny-intra",
+        "weights": spec.weights,
         "weights_fingerprint": model.fingerprint.hex(),
         "numeric_profile": header.numeric_profile,
         "width": spec.size[0],
@@ -141,6 +240,10 @@ def write_stream(name: str, spec: Spec, model: LoadedModel) -> dict[str, object]
         "num_frames": len(frames),
         "crf": spec.crf,
         "content": spec.kind,
+    }
+    if period:
+        entry |= {"intra_period": period, "refresh": spec.refresh, "crf_step": spec.crf_step}
+    return entry | {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "decoded_sha256": digest_of(decoded),
     }
@@ -173,13 +276,9 @@ def main() -> None:
     standing = sorted(set(names) & set(known))
     if wanted.names and standing and not wanted.bump:
         sys.exit(f"{', '.join(standing)}: the digest stands; --bump replaces it")
-    if not (WEIGHTS / "tiny-intra.safetensors").exists():
-        WEIGHTS.mkdir(exist_ok=True)
-        make_weights()
-    model = load_tiny()
     for name in names:
         if name not in known or wanted.bump:
-            known[name] = write_stream(name, SPECS[name], model)
+            known[name] = write_stream(name, SPECS[name])
             print(f"{name}: {(STREAMS / f'{name}.kin').stat().st_size} bytes")
     VECTORS.write_text(to_toml(list(known.values())))
 

@@ -1,27 +1,36 @@
-"""The tiny system of tier C: how its networks are shaped, its weights loaded, its clips drawn.
+"""The tiny systems of tier C: how their networks are shaped, weights loaded, clips drawn.
 
-The probability tables, which every system shares, lie in a file of their own.
+The probability tables, which every system shares, lie in a file of their own; what systems with P
+frames take from the intra system is not written again.
 """
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from kinema.bitstream.container import ContainerReader
+from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.intra import IntraCodec, IntraConfig
+from kinema.models.lstvc import LstvcCodec, LstvcConfig
+from kinema.models.moving import MovingConfig
 from kinema.models.registry import LoadedModel
 from kinema.models.weights import load_weights
+from kinema.parts.deformable import DeformableConfig
+from kinema.parts.motion_codec import MotionConfig
 from kinema.parts.priors import PriorConfig
+from kinema.parts.temporal import ContextConfig
 from kinema.parts.transforms import TransformConfig
 from kinema.video.frame import Frame
 
 FOLDER = Path(__file__).parent
 STREAMS = FOLDER / "streams"
 WEIGHTS = FOLDER / "weights"
-MODEL_NUMBER = 1  # of the system that the tiny networks belong to
 CONFIG = IntraConfig(
     transform=TransformConfig(
         latent_channels=12,
@@ -36,15 +45,65 @@ CONFIG = IntraConfig(
 )
 
 
-def load_tiny() -> LoadedModel:
-    """The tiny intra system with its committed weights."""
-    tensors = load_file(WEIGHTS / "tables.safetensors")
-    tensors |= load_file(WEIGHTS / "tiny-intra.safetensors")
+MOVING = {
+    "intra": CONFIG,
+    "motion": MotionConfig(width=8),
+    "context": ContextConfig(
+        stage=DeformableConfig(
+            stream_channels=8, latent_channels=12, value_channels=8, heads=2, hidden_channels=8
+        )
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A tiny system. `number`, `structures` and `intra_gain` as in `ModelEntry`."""
+
+    number: int
+    build: Callable[[], nn.Module]
+    structures: tuple[str, ...] = ("low-delay", "all-intra")
+    intra_gain: float = 0.0
+
+
+def build_lstvc() -> LstvcCodec:
+    """The tiny LSTVC, not yet drawn."""
+    config = LstvcConfig(**MOVING, state_channels=8, refinement_channels=8, refinement_blocks=1)
+    return LstvcCodec(config)
+
+
+BASE = "tiny-intra"
+SYSTEMS = {  # by the name of their file of weights
+    BASE: System(number=1, build=lambda: IntraCodec(CONFIG), structures=("all-intra",)),
+    "tiny-dual-domain": System(number=2, build=lambda: DualDomainCodec(MovingConfig(**MOVING))),
+    "tiny-lstvc": System(number=3, build=build_lstvc, intra_gain=8.0),
+}
+
+
+def load_tiny(name: str = BASE) -> LoadedModel:
+    """A tiny system with its committed weights."""
+    tensors = {}
+    for part in ("tables", BASE, name):
+        tensors |= load_file(WEIGHTS / f"{part}.safetensors")
+    system = SYSTEMS[name]
     with tempfile.TemporaryDirectory() as folder:
         merged = Path(folder) / "merged.safetensors"
         save_file(tensors, merged)
-        frozen = load_weights(IntraCodec(CONFIG), merged)
-    return LoadedModel(name="tiny intra", number=MODEL_NUMBER, frozen=frozen)
+        frozen = load_weights(system.build(), merged)
+    return LoadedModel(
+        name=name,
+        number=system.number,
+        frozen=frozen,
+        structures=system.structures,
+        intra_gain=system.intra_gain,
+    )
+
+
+def load_for(path: Path) -> LoadedModel:
+    """The tiny system that a stream names."""
+    with ContainerReader(path) as reader:
+        number = reader.header.model_number
+    return load_tiny(next(name for name, s in SYSTEMS.items() if s.number == number))
 
 
 def draw_frames(kind: str, size: tuple[int, int], times: list[tuple[int, int]]) -> list[Frame]:

@@ -41,7 +41,13 @@ def test_pictures_do_not_depend_on_instructions_threads_layout_or_precision():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stream", ["odd", "wide"])
+@pytest.mark.parametrize("stream", ["dual-odd", "lstvc-odd"])
+def test_nor_do_those_of_p_frames(stream):
+    assert_one_digest(digests_of(EXACTNESS.QUICK, stream))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["odd", "wide", "dual-even"])
 def test_pictures_do_not_depend_on_any_setting_of_the_matrix(stream):
     assert_one_digest(digests_of(EXACTNESS.full_matrix(), stream))
 

@@ -5,6 +5,7 @@ import torch
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.errors import ConfigError
+from kinema.models.dual_domain import Reach
 from kinema.models.frames import Reference
 from kinema.models.moving import Memory
 from kinema.parts.channels import Estimate
@@ -86,6 +87,24 @@ def test_references_change_bits_and_nothing_else(tiny_dual_domain, moving, freez
         assert torch.equal(frame.y_hat, last.y_hat)
         assert torch.equal(frame.memory.z_hat, last.memory.z_hat)
     assert len({usual, intra, other}) == 3
+
+
+def test_a_shorter_reach_is_another_context(tiny_dual_domain, moving, freeze, tables):
+    """And what a reach leaves out does not matter."""
+    network = freeze(tiny_dual_domain())
+    memory = code_clip(network, moving, writing(tables))[-1][0].memory
+    motion = memory.fields[0]
+    whole = network.look_back(memory, motion)
+    assert torch.equal(network.look_back(memory, motion, Reach(2, 3, True)).stream, whole.stream)
+    for reach in (Reach(stages=0), Reach(stages=1), Reach(references=1), Reach(references=2)):
+        found = network.look_back(memory, motion, reach)
+        assert torch.equal(found.coarse, whole.coarse)
+        assert not torch.equal(found.stream, whole.stream)
+    blind = memory._replace(picture=-memory.picture)
+    latent_only = Reach(has_pixel_branch=False)
+    found = network.look_back(blind, motion, latent_only)
+    assert torch.equal(found.stream, network.look_back(memory, motion, latent_only).stream)
+    assert not torch.equal(found.coarse, whole.coarse)
 
 
 def test_memory_is_no_longer_than_what_is_looked_at(tiny_dual_domain, moving, freeze, tables):

@@ -13,6 +13,8 @@ Source: error-propagation-free codec with dual-domain progressive temporal align
 is the same, what is different and what the paper leaves open.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,26 @@ from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.motion_field import sample_cells
 from kinema.parts.temporal import BlockTransform, Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
+
+
+class Reach(NamedTuple):
+    """How much of the temporal path counts: bits change, symbols and pictures do not.
+
+    Nothing in a stream tells it: codecs use everything, ablations less.
+
+    Attributes:
+        stages: of the alignment; None: all.
+        references: latents that stages after the first look at; None: all that are remembered.
+        has_pixel_branch: whether the coarse latent is that of the warped picture; else it is the
+            previous latent along the field. None: as configured.
+    """
+
+    stages: int | None = None
+    references: int | None = None
+    has_pixel_branch: bool | None = None
+
+
+EVERYTHING = Reach()
 
 
 class DualDomainCodec(MovingCodec):
@@ -68,18 +90,24 @@ class DualDomainCodec(MovingCodec):
             chosen = self.code_intra(x, crf, size, channel.rehearsal())
         return LatentInput(chosen.y_hat.detach(), None, chosen.z_hat.detach())
 
-    def look_back(self, before: Memory, motion: Tensor) -> Context:
+    def look_back(self, before: Memory, motion: Tensor, reach: Reach = EVERYTHING) -> Context:
         """Gather what earlier frames tell.
 
         Args:
             before: memory of the previous frame.
             motion: decoded field to it, (B, 2, h, w).
+            reach: how much of it counts.
         """
-        if self.moving_config.context.has_pixel_branch:
+        has_pixel_branch = reach.has_pixel_branch
+        if has_pixel_branch is None:
+            has_pixel_branch = self.moving_config.context.has_pixel_branch
+        if has_pixel_branch:
             coarse = self.coarse(warp_picture(before.picture, motion))
         else:
             coarse = torch.round(sample_cells(before.latents[0], motion)).clamp(LOW, HIGH)
-        stream = self.alignment(coarse, list(before.latents), self.chain(before, motion))
+        latents = list(before.latents[: reach.references])
+        fields = self.chain(before, motion)[: reach.references]
+        stream = self.alignment(coarse, latents, fields, depth=reach.stages)
         return Context(stream, coarse, before.z_hat)
 
 

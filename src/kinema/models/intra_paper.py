@@ -12,16 +12,15 @@ Deviations: z has Gaussian tables, the prior gives logarithms of scales; docs/pa
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinema.models.frames import CodedFrame
 from kinema.nn.blocks import WsiluBlock, wsilu_blocks
 from kinema.parts.channels import Channel, Distribution
+from kinema.parts.paper_hyper import NUM_QUALITIES, PaperHyper, SubpixelUp
 from kinema.parts.quadtree import ORDER, cut, inside, put
 from kinema.parts.quality import QualityTable
 
-NUM_QUALITIES = 64  # rows of every quality table: one per whole crf
 PICTURE_CHANNELS = 192  # 8x8 samples of three planes
 NUM_REFINED = 3  # steps after the first
 
@@ -36,6 +35,7 @@ class IntraPaperConfig:
     analysis_blocks: int = 6
     synthesis_blocks: int = 12
     prior_blocks: int = 3
+    has_scales: bool = True  # of channels by quality; systems without have other ways to it
 
 
 class PaperAnalysis(nn.Module):
@@ -45,13 +45,13 @@ class PaperAnalysis(nn.Module):
         super().__init__()
         width = config.feature_channels
         self.enter = WsiluBlock(PICTURE_CHANNELS, width)
-        self.quality = QualityTable(torch.ones(NUM_QUALITIES, width))
+        self.quality = _scales(width) if config.has_scales else None
         self.blocks = wsilu_blocks(*[width] * (config.analysis_blocks + 1))
         self.down = nn.Conv2d(width, config.latent_channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, crf: Tensor) -> Tensor:
         """Transform `x` for the qualities `crf` (B,)."""
-        f = self.enter(x) * self.quality(crf)[:, :, None, None]
+        f = _scaled(self.enter(x), self.quality, crf)
         return self.down(self.blocks(f))
 
 
@@ -63,61 +63,23 @@ class PaperSynthesis(nn.Module):
         width = config.feature_channels
         self.up = SubpixelUp(config.latent_channels, width)
         self.blocks = wsilu_blocks(*[width] * (config.synthesis_blocks + 1))
-        self.quality = QualityTable(torch.ones(NUM_QUALITIES, width))
+        self.quality = _scales(width) if config.has_scales else None
         self.leave = WsiluBlock(width, PICTURE_CHANNELS)
 
     def forward(self, y_hat: Tensor, crf: Tensor) -> Tensor:
         """Reconstruct from `y_hat` at the qualities `crf` (B,)."""
-        f = self.blocks(self.up(y_hat)) * self.quality(crf)[:, :, None, None]
+        f = _scaled(self.blocks(self.up(y_hat)), self.quality, crf)
         return self.leave(f)
 
 
-class SubpixelUp(nn.Module):
-    """Twice the size, then a block. Shape: (B, in, h, w) -> (B, out, 2h, 2w)."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.widen = nn.Conv2d(in_channels, out_channels * 4, 1)
-        self.block = WsiluBlock(out_channels, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Widen, shuffle, mix."""
-        return self.block(F.pixel_shuffle(self.widen(x), 2))
+def _scales(width: int) -> QualityTable:
+    """A factor per channel and quality, 1 at first."""
+    return QualityTable(torch.ones(NUM_QUALITIES, width))
 
 
-class PaperHyper(nn.Module):
-    """h_a, h_s and the distribution of the hyper-latent z at 1/64."""
-
-    def __init__(self, config: IntraPaperConfig) -> None:
-        super().__init__()
-        latent, width = config.latent_channels, config.hyper_channels
-        self.down = nn.Sequential(
-            WsiluBlock(latent, width),
-            nn.Conv2d(width, width, 2, stride=2),
-            WsiluBlock(width, width),
-            nn.Conv2d(width, width, 2, stride=2),
-            WsiluBlock(width, width),
-        )
-        self.mean = QualityTable(torch.zeros(NUM_QUALITIES, width))
-        self.log_scale = QualityTable(torch.zeros(NUM_QUALITIES, width))
-        self.up = nn.Sequential(
-            SubpixelUp(width, width), SubpixelUp(width, width), WsiluBlock(width, latent)
-        )
-
-    def analysis(self, y: Tensor) -> Tensor:
-        """h_a: y (B, M, h, w) -> z (B, Z, ceil(h/4), ceil(w/4)); encoder only."""
-        height, width = y.shape[-2:]
-        return self.down(F.pad(y, (0, -width % 4, 0, -height % 4), mode="replicate"))
-
-    def distribution(self, crf: Tensor, size: tuple[int, ...]) -> Distribution:
-        """Tell what is known of z, of spatial `size`, at the qualities `crf` (B,)."""
-        mean = self.mean(crf)[:, :, None, None].expand(-1, -1, *size)
-        log_scale = self.log_scale(crf)[:, :, None, None].expand(-1, -1, *size)
-        return Distribution(mean, log_scale)
-
-    def synthesis(self, z_hat: Tensor) -> Tensor:
-        """h_s: symbols of z (B, Z, h, w) -> features (B, M, 4h, 4w)."""
-        return self.up(z_hat.float())
+def _scaled(f: Tensor, scales: QualityTable | None, crf: Tensor) -> Tensor:
+    """Features times the factors of their quality, where there are any."""
+    return f if scales is None else f * scales(crf)[:, :, None, None]
 
 
 class PaperPrior(nn.Module):
@@ -166,7 +128,7 @@ class IntraPaperCodec(nn.Module):
         super().__init__()
         self.config = config
         self.analysis = PaperAnalysis(config)
-        self.hyper = PaperHyper(config)
+        self.hyper = PaperHyper(config.latent_channels, config.hyper_channels)
         self.prior = PaperPrior(config)
         self.synthesis = PaperSynthesis(config)
 

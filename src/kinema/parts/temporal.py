@@ -107,6 +107,7 @@ class Alignment(nn.Module):
         latents: list[Tensor],
         fields: list[Tensor],
         more: Tensor | None = None,
+        depth: int | None = None,
     ) -> Tensor:
         """Align progressively.
 
@@ -115,13 +116,14 @@ class Alignment(nn.Module):
             latents: of the references, nearest first, (B, M, h, w) on the grid.
             fields: from the frame to each reference, (B, 2, h, w), quarter luma samples.
             more: what else is known, (B, P, h, w) on the grid.
+            depth: stages that count, for ablations; None: all.
 
         Returns:
             context, (B, P, h, w) on the grid.
         """
         entered = self.enter(coarse)
         stream = entered.clamp(LOW, HIGH) if more is None else add_clipped(more, entered)
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(list(self.stages)[:depth]):
             count = 1 if index == 0 else len(latents)
             stream, refined = stage(stream, latents[:count], fields[:count])
             fields = [*refined, *fields[count:]]

@@ -6,12 +6,20 @@ from functools import partial
 
 from torch import nn
 
-from kinema.models import dual_domain, intra, lstvc, lstvc_paper
+from kinema.models import dual_domain, dual_domain_paper, intra, lstvc, lstvc_paper
 from kinema.train.alignment import alignment_objective, start_alignment
 from kinema.train.conditional import conditional_objective, start_conditional
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
-from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_PAPER, LSTVC_SMALL, Stage
+from kinema.train.progressive import progressive_objective, start_progressive
+from kinema.train.stages import (
+    DUAL_DOMAIN_PAPER,
+    DUAL_DOMAIN_SMALL,
+    INTRA_SMALL,
+    LSTVC_PAPER,
+    LSTVC_SMALL,
+    Stage,
+)
 from kinema.train.two_stage import (
     MS_SSIM_LAGRANGIANS,
     MSE_LAGRANGIANS,
@@ -41,6 +49,9 @@ RECIPES: dict[str, Recipe] = {
     "intra-small": Recipe(INTRA_SMALL, intra.build_small, start_intra, intra_objective),
     "dual-domain-small": Recipe(
         DUAL_DOMAIN_SMALL, dual_domain.build_small, start_alignment, alignment_objective
+    ),
+    "dual-domain-paper": Recipe(
+        DUAL_DOMAIN_PAPER, dual_domain_paper.build_paper, start_progressive, progressive_objective
     ),
     "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
 }

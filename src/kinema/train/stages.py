@@ -24,7 +24,7 @@ class Stage:
     frozen: tuple[str, ...] = ()  # prefixes of parameter names that stay as they are
     clip_norm: float = 1.0  # gradients longer than this are shortened
     ema_decay: float = 0.999
-    focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
+    focus: str = "all"  # what is trained, where a recipe knows parts; its objective says which
     intra_gain: float = 0.0  # crf by which I frames are finer than P frames, as when coding
     lagrangian: float | None = None  # the weight of distortion, where it is fixed
     metric: str = "mse"  # of distortion; or "ms-ssim"
@@ -213,5 +213,81 @@ LSTVC_PAPER = (
         autocast=False,
         frozen=("intra.",),
         window=6,
+    ),
+)
+
+# The dual-domain system as published, whose training is unread; lengths are guesses. The order is
+# what the architecture suggests: a transform for all frames first; then motion; then, by rate alone
+# on the frozen transform, priors and what looks back; in the end everything, I and P frames mixed.
+_TRANSFORM = ("analysis.", "synthesis.", "experts.", "latent.hyper.down.")
+
+DUAL_DOMAIN_PAPER = (
+    Stage(
+        name="intra",
+        steps=400000,
+        batch=16,
+        crop=256,
+        lr=1e-4,
+        final_lr=1e-5,
+        autocast=False,
+        focus="intra",
+    ),
+    Stage(
+        name="flow",
+        steps=10000,
+        batch=16,
+        crop=256,
+        num_frames=2,
+        lr=1e-4,
+        final_lr=1e-4,
+        autocast=False,
+        focus="flow",
+    ),
+    Stage(
+        name="motion",
+        steps=40000,
+        batch=16,
+        crop=256,
+        num_frames=3,
+        lr=1e-4,
+        final_lr=1e-4,
+        autocast=False,
+        frozen=_TRANSFORM,
+        focus="motion",
+    ),
+    Stage(
+        name="alignment",
+        steps=100000,
+        batch=16,
+        crop=256,
+        num_frames=7,
+        lr=1e-4,
+        final_lr=1e-5,
+        autocast=False,
+        frozen=_TRANSFORM,
+        focus="alignment",
+    ),
+    Stage(
+        name="longer clips",
+        steps=20000,
+        batch=4,
+        crop=256,
+        num_frames=17,
+        lr=3e-5,
+        final_lr=1e-5,
+        autocast=False,
+        frozen=_TRANSFORM,
+        focus="alignment",
+    ),
+    Stage(
+        name="everything",
+        steps=50000,
+        batch=8,
+        crop=256,
+        num_frames=7,
+        window=2,
+        lr=1e-5,
+        final_lr=1e-7,
+        autocast=False,
     ),
 )

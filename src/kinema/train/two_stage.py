@@ -22,7 +22,7 @@ from kinema.models.frames import CodedFrame, Reference
 from kinema.models.lstvc_paper import LstvcPaperCodec, Memory, Predicted, enter
 from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate
-from kinema.parts.optical_flow import warp
+from kinema.parts.optical_flow import FlowNet, warp
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, half_planes
 from kinema.parts.quality import BEST_LAMBDA, MAX_CRF, WORST_LAMBDA, rd_lambda
 from kinema.train.alignment import pictures
@@ -44,7 +44,7 @@ def two_stage_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome
     assert isinstance(model, LstvcPaperCodec)
     frames = pictures(batch)
     if stage.focus == "flow":
-        return _flow(model, frames)
+        return flow_outcome(model.flow, frames)
     crf = draw_crf(stage, len(frames[0]), frames[0].device)
     if stage.focus == "compensation":
         return _compensation(model, frames, crf, stage)
@@ -73,11 +73,11 @@ def draw_crf(stage: Stage, count: int, device: torch.device) -> Tensor:
     return best + (worst - best) * torch.rand(count, device=device)
 
 
-def _flow(model: LstvcPaperCodec, frames: list[Tensor]) -> Outcome:
+def flow_outcome(net: FlowNet, frames: list[Tensor]) -> Outcome:
     """Error of frames warped from those before them, neither of them coded."""
     losses, qualities = [], []
     for before, now in zip(map(enter, frames), map(enter, frames[1:]), strict=False):
-        flow = model.flow(now, before).float()
+        flow = net(now, before).float()
         error = warp(before, flow) - now
         rough = flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean()
         losses.append((error.square() + 1e-6).sqrt().mean() + ROUGHNESS * rough)
