@@ -21,6 +21,7 @@ from kinema.models.frames import CodedFrame
 from kinema.models.intra import initial_log_steps
 from kinema.models.moving import Memory, MovingCodec, MovingConfig
 from kinema.parts.block_cosines import CosineTransform
+from kinema.parts.block_sizes import BlockSizes, price
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
@@ -59,6 +60,7 @@ class LstvcCodec(MovingCodec):
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
         self.cosines = CosineTransform(prior.latent_channels)
+        self.block_sizes = BlockSizes(stream)
         self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
         self.refinement = ContextualRefinement(
@@ -77,21 +79,26 @@ class LstvcCodec(MovingCodec):
         """Carry P frames: what the warped picture misses."""
         state = self.long_term(before.state, before.latents[0], motion)
         warped = warp_picture(before.picture, motion)
-        coarse = self.cosines(warped)
         told = self.long_term.tell(state)
-        stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
+        whole, chain = self.cosines(warped), self.chain(before, motion)
+        stream = self.alignment(whole, list(before.latents), chain, more=told)
+        weight = rd_lambda(crf)[:, None] * self.cosines.latent_weight()
+        costs = None
+        if x is not None:
+            costs = price(self.cosines, x - warped, self.contextual.steps.base(crf), weight)
+        sizes, stream = self.block_sizes.code(costs, stream, crf, channel)
+        coarse = self.cosines(warped, sizes)
         prior = self.contextual.spatial
         assert isinstance(prior, TemporalPrior)
         guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
 
         def picture(coded: CodedLatent) -> Tensor:
-            added = self.cosines.inverse(coded.y_hat - coarse)
+            added = self.cosines.inverse(coded.y_hat - coarse, sizes)
             return self.refinement(warped + added, warped, stream, crf)
 
         latent = None
         if x is not None:
-            weight = rd_lambda(crf)[:, None] * self.cosines.latent_weight()
-            latent = LatentInput(coarse + self.cosines.free(x - warped), weight)
+            latent = LatentInput(coarse + self.cosines.free(x - warped, sizes), weight)
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         x_hat = picture(coded)
         return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))

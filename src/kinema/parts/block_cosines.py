@@ -16,6 +16,7 @@ from kinema.nn.exact import HIGH, LOW, Arithmetic, GridLayer, whole_tensor
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
 
 SIDE = 16
+SIDES = (16, 8, 4)  # into which blocks may be divided
 SCALE = 2.0  # with the first gains, steps are near the high-rate optimum
 LUMA_SHARE = 2 / 3  # of the latent's channels
 LINE_BITS = 14  # after the point of a cosine; those of blocks, which are products, have twice that
@@ -52,10 +53,10 @@ class BlockCosines(nn.Module):
 class CosineTransform(GridLayer):
     """Blocks of a picture to latent amplitudes and back, in exact arithmetic.
 
-    Each channel is a cosine, low frequencies first, luma before both chroma planes; `gain` says how
-    many amplitudes a level of it is. Sums are those of whole numbers in fp64, below 2**53.
-
-    Shape: (B, 96, 2h, 2w) picture units of whole samples -> (B, M, h, w) on the grid.
+    A block of 16x16 luma samples is transformed as a whole, or as blocks of 8x8 or 4x4: its *size*,
+    an index of `SIDES`. Each channel is a cosine, low frequencies first, luma before both chroma
+    planes; those of smaller blocks have the channels of like frequency. `gain` says how many
+    amplitudes a level of it is. Sums are those of whole numbers in fp64, below 2**53.
     """
 
     tensor_names = ("gain",)
@@ -68,44 +69,75 @@ class CosineTransform(GridLayer):
             latent_channels: M, 384 for all; fewer keep the lowest frequencies.
         """
         super().__init__()
-        every = torch.split(folded_cosines(), [SIDE**2, SIDE**2 // 4, SIDE**2 // 4])
         counts = _counts(latent_channels)
-        rows = torch.cat([rows[:count] for rows, count in zip(every, counts, strict=True)])
         self.num_luma = counts[0]
-        self.gain = nn.Parameter(torch.ones(len(rows)))
-        self.register_buffer("rows", rows, persistent=False)
+        self.gain = nn.Parameter(torch.ones(latent_channels))
+        planes = (SIDE**2, SIDE**2 // 4, SIDE**2 // 4)
+        bases = []
+        for side in SIDES:
+            every = torch.split(folded_cosines(side), list(planes))
+            bases.append(torch.cat([r[:n] for r, n in zip(every, counts, strict=True)]))
+        self.register_buffer("rows", torch.stack(bases), persistent=False)
 
     @torch.no_grad()
     def start_from(self, linear: Tensor) -> None:
         """Make amplitudes as large as those of a block transform, (M, 384)."""
-        gain = (linear.double() @ self.rows.T).norm(dim=0) * STEPS_PER_LEVEL
+        gain = (linear.double() @ self.rows[0].T).norm(dim=0) * STEPS_PER_LEVEL
         self.gain.copy_(gain.clamp(min=MIN_GAIN))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform whole samples, (B, 96, 2h, 2w)."""
-        return self.on_grid(self.free(x)).float().clamp(LOW, HIGH)
+    def forward(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """Transform whole samples.
 
-    def free(self, x: Tensor) -> Tensor:
+        Args:
+            x: (B, 96, 2h, 2w) picture units.
+            sizes: of blocks, (B, h, w); None: all 16x16.
+
+        Returns:
+            (B, M, h, w) on the grid.
+        """
+        return self.on_grid(self.free(x, sizes)).float().clamp(LOW, HIGH)
+
+    def free(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
         """Transform what need not be exact: as `forward`, not rounded."""
         with torch.autocast(x.device.type, enabled=False):
             patches = F.pixel_unshuffle(x, 2).to(self._type)
-            levels = torch.matmul(self.rows.to(self._type), patches.flatten(2))
-            y = levels * (self.gain.to(self._type) / STEPS_PER_LEVEL)[:, None]
-        return y.view(*y.shape[:2], *patches.shape[2:])
+            levels = self._by_size(self.rows.to(self._type), patches, sizes)
+            return levels * (self.gain.to(self._type) / STEPS_PER_LEVEL)[:, None, None]
 
-    def inverse(self, y_hat: Tensor) -> Tensor:
-        """Put blocks together: amplitudes (B, M, h, w) -> (B, 96, 2h, 2w), on the grid."""
+    def inverse(self, y_hat: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """Put blocks together.
+
+        Args:
+            y_hat: amplitudes, (B, M, h, w).
+            sizes: of blocks, (B, h, w); None: all 16x16.
+
+        Returns:
+            (B, 96, 2h, 2w) picture units, on the grid.
+        """
         with torch.autocast(y_hat.device.type, enabled=False):
-            levels = y_hat.to(self._type).flatten(2) / self.gain.to(self._type)[:, None]
+            levels = y_hat.to(self._type) / self.gain.to(self._type)[:, None, None]
             levels = levels.clamp(-MAX_COMPONENT, MAX_COMPONENT)
             levels = self.on_grid(levels * 2.0**COMPONENT_BITS) * 2.0**-COMPONENT_BITS
-            patches = torch.matmul(self.rows.T.to(self._type), levels) * STEPS_PER_LEVEL
-        x = F.pixel_shuffle(patches.view(*patches.shape[:2], *y_hat.shape[2:]), 2)
-        return self.on_grid(x).float().clamp(LOW, HIGH)
+            columns = self.rows.mT.to(self._type) * STEPS_PER_LEVEL
+            patches = self._by_size(columns, levels, sizes)
+        return self.on_grid(F.pixel_shuffle(patches, 2)).float().clamp(LOW, HIGH)
+
+    def _by_size(self, matrices: Tensor, values: Tensor, sizes: Tensor | None) -> Tensor:
+        """Multiply each block, a column of `values` (B, C, h, w), by the matrix of its size."""
+        count, _, height, width = values.shape
+        if sizes is None:
+            product = torch.matmul(matrices[0], values.flatten(2))
+            return product.view(count, -1, height, width)
+        columns = values.permute(1, 0, 2, 3).flatten(1)
+        product = values.new_zeros(matrices.shape[1], columns.shape[1])
+        for index, matrix in enumerate(matrices):
+            chosen = (sizes.flatten() == index).nonzero()[:, 0]
+            product = product.index_copy(1, chosen, matrix @ columns[:, chosen])
+        return product.view(-1, count, height, width).transpose(0, 1)
 
     def latent_weight(self) -> Tensor:
         """Weighted squared error of the planes, per squared error of an amplitude: (M,)."""
-        weight = torch.full((len(self.rows),), 4 * CHROMA_WEIGHT, device=self.gain.device)
+        weight = torch.full((len(self.gain),), 4 * CHROMA_WEIGHT, device=self.gain.device)
         weight[: self.num_luma] = LUMA_WEIGHT
         return weight / self.gain.detach().square()
 
@@ -134,15 +166,18 @@ class CosineTransform(GridLayer):
         return torch.float64 if self.arithmetic is Arithmetic.FROZEN else torch.float32
 
 
-def folded_cosines() -> Tensor:
-    """Every cosine of a 16x16 block of luma and of the 8x8 blocks of both chroma planes.
+def folded_cosines(side: int = SIDE) -> Tensor:
+    """Every cosine of the blocks of 16x16 luma samples and of the 8x8 of both chroma planes.
+
+    Args:
+        side: of the blocks into which the luma samples are divided: 16, 8 or 4.
 
     Returns:
         (384, 384) fp64, orthonormal rows; columns as `pack_planes` and folding 2x2 have them.
     """
     luma, chroma = SIDE**2, SIDE**2 // 4
     planes = torch.zeros(luma + 2 * chroma, SIDE, SIDE, dtype=torch.float64)
-    planes[:luma] = _cosines(luma)
+    planes[:luma] = _cosines(luma) if side == SIDE else _divided_cosines(side)
     small = torch.zeros(len(planes), 2, SIDE // 2, SIDE // 2, dtype=torch.float64)
     for index, first in enumerate((luma, luma + chroma)):
         small[first : first + chroma, index] = _cosines(chroma, SIDE // 2)
@@ -158,14 +193,40 @@ def _counts(latent_channels: int) -> tuple[int, int, int]:
 
 
 def _cosines(count: int, side: int = SIDE) -> Tensor:
-    """The orthonormal products of cosines with the lowest frequencies, (count, side, side) fp64.
+    """The orthonormal products of cosines with the lowest frequencies, (count, side, side) fp64."""
+    line = _line(side)
+    return torch.stack([torch.outer(line[u], line[v]) for u, v in _places(side)[:count]])
 
-    Cosines are multiples of 2**-LINE_BITS, far from where rounding could differ between machines.
+
+def _divided_cosines(side: int) -> Tensor:
+    """Cosines of the blocks within one of 16x16, each in the place of a like frequency.
+
+    Frequency (u, v) of 16x16 gives way to (u // g, v // g) of the block in row u % g and column
+    v % g, g blocks being in a row. Means of the blocks are transformed once more.
     """
+    count = SIDE // side
+    line, across = _line(side), _line(count)
+    found = torch.zeros(SIDE**2, SIDE, SIDE, dtype=torch.float64)
+    for target, (u, v) in zip(found, _places(SIDE), strict=True):
+        row, column = u % count, v % count
+        if u < count and v < count:
+            means = torch.outer(across[row], across[column]) / side
+            target.copy_(means.repeat_interleave(side, 0).repeat_interleave(side, 1))
+        else:
+            block = torch.outer(line[u // count], line[v // count])
+            target[row * side :, column * side :][:side, :side] = block
+    return found
+
+
+def _line(side: int) -> Tensor:
+    """Cosines in multiples of 2**-LINE_BITS, far from where rounding could differ by machine."""
     span = torch.arange(side, dtype=torch.float64)
     line = torch.cos(span[:, None] * (span + 0.5) * (math.pi / side)) * math.sqrt(2 / side)
     line[0] *= math.sqrt(0.5)
-    line = torch.round(line * 2.0**LINE_BITS) * 2.0**-LINE_BITS
-    places = [(row, column) for row in range(side) for column in range(side)]
-    places.sort(key=lambda place: place[0] ** 2 + place[1] ** 2)
-    return torch.stack([torch.outer(line[row], line[column]) for row, column in places[:count]])
+    return torch.round(line * 2.0**LINE_BITS) * 2.0**-LINE_BITS
+
+
+def _places(side: int) -> list[tuple[int, int]]:
+    """Frequencies, lowest first."""
+    places = [(u, v) for u in range(side) for v in range(side)]
+    return sorted(places, key=lambda place: place[0] ** 2 + place[1] ** 2)

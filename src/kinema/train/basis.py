@@ -21,7 +21,7 @@ def tell_in_cosines(model: LstvcCodec) -> None:
     cosines, linear = model.cosines, model.analysis.linear.double()
     cosines.start_from(linear)
     gain = cosines.gain.double()
-    turn = linear @ cosines.rows.T.to(linear.device) * (STEPS_PER_LEVEL / gain)
+    turn = linear @ cosines.rows[0].T.to(linear.device) * (STEPS_PER_LEVEL / gain)
     length = linear.norm(dim=1) * STEPS_PER_LEVEL  # amplitudes of a channel per level, about
     like = (turn * gain / length[:, None]).abs().argmax(0)
     prior = model.contextual.spatial
