@@ -67,6 +67,7 @@ SYSTEMS = {
         looks_back=(
             "motion.",
             "cosines.",
+            "block_sizes.",
             "alignment.",
             "contextual.",
             "long_term.",

@@ -82,11 +82,8 @@ class LstvcCodec(MovingCodec):
         told = self.long_term.tell(state)
         whole, chain = self.cosines(warped), self.chain(before, motion)
         stream = self.alignment(whole, list(before.latents), chain, more=told)
-        weight = rd_lambda(crf)[:, None] * self.cosines.latent_weight()
-        costs = None
-        if x is not None:
-            costs = price(self.cosines, x - warped, self.contextual.steps.base(crf), weight)
-        sizes, stream = self.block_sizes.code(costs, stream, crf, channel)
+        missed = None if x is None else x - warped
+        sizes, stream = self.block_sizes.code(self._prices(missed, crf), stream, crf, channel)
         coarse = self.cosines(warped, sizes)
         prior = self.contextual.spatial
         assert isinstance(prior, TemporalPrior)
@@ -97,11 +94,21 @@ class LstvcCodec(MovingCodec):
             return self.refinement(warped + added, warped, stream, crf)
 
         latent = None
-        if x is not None:
-            latent = LatentInput(coarse + self.cosines.free(x - warped, sizes), weight)
+        if missed is not None:
+            latent = LatentInput(coarse + self.cosines.free(missed, sizes), self._worth(crf))
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         x_hat = picture(coded)
         return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
+
+    def _prices(self, missed: Tensor | None, crf: Tensor) -> Tensor | None:
+        """What blocks of each size would cost; encoder only."""
+        if missed is None:
+            return None
+        return price(self.cosines, missed, self.contextual.steps.base(crf), self._worth(crf))
+
+    def _worth(self, crf: Tensor) -> Tensor:
+        """Bits that a squared error of each cosine costs, (B, M); encoder only."""
+        return rd_lambda(crf)[:, None] * self.cosines.latent_weight()
 
     def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
         """Cosines of the picture, whatever latent it was decoded from."""

@@ -132,7 +132,7 @@ class CosineTransform(GridLayer):
         product = values.new_zeros(matrices.shape[1], columns.shape[1])
         for index, matrix in enumerate(matrices):
             chosen = (sizes.flatten() == index).nonzero()[:, 0]
-            product = product.index_copy(1, chosen, matrix @ columns[:, chosen])
+            product.index_copy_(1, chosen, matrix @ columns[:, chosen])
         return product.view(-1, count, height, width).transpose(0, 1)
 
     def latent_weight(self) -> Tensor:
