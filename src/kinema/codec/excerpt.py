@@ -48,13 +48,20 @@ class Span:
             packet: of a frame that has just come.
             arrivals: of the pass.
         """
-        header = packet.header
-        if len(header.references) < 2:  # what comes after it may refer to it
+        header, index = packet.header, packet.header.display_index
+        if len(header.references) > 1:  # frames between its references may refer to it
+            first, last = (index + distance for distance in header.references)
+            last_pts = arrivals.pts_of(last)
+            if last_pts is not None and last_pts <= self.begin_pts:
+                return False
+        elif self.last_pts is None or header.pts <= self.last_pts:  # all later ones may
             return True
-        first, last = (arrivals.pts_of(header.display_index + d) for d in header.references)
-        is_early = last is not None and last <= self.begin_pts
-        is_late = first is not None and self.last_pts is not None and first >= self.last_pts
-        return not (is_early or is_late)
+        else:  # those may that it encloses with an earlier frame
+            first = index + header.references[0] if header.references else arrivals.newest
+            if first + 1 == index:
+                return False
+        first_pts = arrivals.pts_of(first)
+        return first_pts is None or self.last_pts is None or first_pts < self.last_pts
 
     def has_audio(self, packet: AudioPacketData, header: SequenceHeader) -> bool:
         """Whether some of an audio packet sounds while the frames are shown."""
