@@ -119,10 +119,10 @@ def test_an_interrupted_encoding_goes_on(tmp_path, toy, no_processes, monkeypatc
     one, many = tmp_path / "one.kin", tmp_path / "many.kin"
     encode(source, one, toy, intra_period=4)
     Here = CHUNKS["Here"]
-    monkeypatch.setattr(Here, "__init__", failing(Here.__init__))
-    with pytest.raises(KeyboardInterrupt):
-        encode(source, many, toy, intra_period=4, workers=1)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Here, "__init__", failing(Here.__init__))
+        with pytest.raises(KeyboardInterrupt):
+            encode(source, many, toy, intra_period=4, workers=1)
     encode(source, many, toy, intra_period=4, workers=1, resume=True)
     assert many.read_bytes() == one.read_bytes()
 

@@ -64,9 +64,7 @@ def test_a_cut_begins_at_an_i_frame_and_ends_with_a_group(
     part, report = cut(path, "part.kin", notes, start_s=start_s, end_s=end_s)
     frames = frames_of(part, toy)
     assert same_planes(frames, whole[first : last + 1])
-    assert [frame.pts for frame in frames] == [
-        frame.pts - whole[first].pts for frame in whole[first : last + 1]
-    ]
+    assert [frame.pts for frame in frames] == [40 * i for i in range(last + 1 - first)]
     assert report.num_frames == last + 1 - first
     assert report.seconds == pytest.approx((last + 1 - first) / 25)
     assert [any(text in note for note in notes) for text in told] == [True] * len(told)
@@ -77,9 +75,7 @@ def test_a_cut_begins_at_an_i_frame_and_ends_with_a_group(
 
 
 def test_a_cut_that_must_be_exact_is_refused_elsewhere(path):
-    with pytest.raises(
-        ConfigError, match=r"no intra frame at 0.4 s; the nearest: 0.320 s and 0.640 s"
-    ):
+    with pytest.raises(ConfigError, match=r"at 0.4 s; the nearest: 0.320 s and 0.640 s"):
         cut(path, "part.kin", start_s=0.4, exact=True)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from kinema.bitstream.headers import FrameHeader
+from kinema.codec.gains import own_units
 from kinema.codec.memories import Memories
-from kinema.codec.order import Order, hierarchy_gain
+from kinema.codec.order import Order
 from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, to_tensor
 from kinema.codec.reliability import rated
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
@@ -17,7 +18,7 @@ from kinema.errors import ConfigError, ShapeError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
-from kinema.parts.quality import CRF_UNITS, MAX_CRF, crf_to_units
+from kinema.parts.quality import CRF_UNITS, crf_to_units
 from kinema.video.frame import Frame
 
 MAX_EFFORT = 100  # passes; ten gain most of what there is
@@ -186,7 +187,7 @@ class Encoder:
             plans, frames = [plan for plan, _ in group], [asked.frame for _, asked in group]
             index, distances = plans[0].display_index, plans[0].references
             references = memories.references(index, distances)
-            units = [self._own_units(asked.units, plan) for plan, asked in group]
+            units = [own_units(asked.units, plan, structure, self.model) for plan, asked in group]
             result = self._code(frames, units, references)
             memories = memories.after(index, distances, result.memory, structure)
             parts = zip(group, units, result.payloads, result.pictures, strict=True)
@@ -202,16 +203,6 @@ class Encoder:
         is_same = self.state.shape in (shape, ())
         if not is_same and (structure.reorders or self.next_plan().references):
             raise ShapeError(f"frame of {shape} refers to one of {self.state.shape}")
-
-    def _own_units(self, units: int, plan: FramePlan) -> int:
-        """The quality of a frame, given that of its sequence; both in 1/256 crf."""
-        structure, model = self.plan.structure, self.model
-        crf_gain = 0.0
-        if structure.reorders:
-            crf_gain = hierarchy_gain(model.level_gains, plan)
-        elif structure.predicts and not plan.references:
-            crf_gain = model.intra_gain
-        return units - min(crf_to_units(crf_gain), units, crf_to_units(MAX_CRF) - units)
 
     def _code(
         self, frames: Sequence[Frame], units: list[int], references: tuple[Reference, ...]

@@ -188,8 +188,9 @@ class _Encoding:
                 for batch in itertools.chain(early, batches):
                     self._write(writer, batch)
                     progress(self._done, video.num_frames_hint, writer.size_bytes)
-                self._put(writer, self._encoder.finish())
-                progress(self._done, video.num_frames_hint, writer.size_bytes)
+                if rest := self._encoder.finish():
+                    self._put(writer, rest)
+                    progress(self._done, video.num_frames_hint, writer.size_bytes)
         if self._one_pass and self._one_pass.overflows:
             note(_overflow_line(self._one_pass))
         return self._report(target.stat().st_size)

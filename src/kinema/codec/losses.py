@@ -58,9 +58,14 @@ class LossLog:
             reach = REACH if self._structure.reorders else 0
             self._horizon = self.arrivals.newest + 1 + reach
             return
-        self._add(f"{_frames(sorted(packet.lost_frames))} lost", str(packet.error))
-        if packet.lost_frames:
-            self.arrivals.skip(packet.lost_frames)
+        lost = packet.lost_frames
+        if self._structure.reorders and self._start:
+            lost = tuple(index for index in lost if index >= self._start)
+            if packet.lost_frames and not lost:
+                return
+        self._add(f"{_frames(sorted(lost))} lost", str(packet.error))
+        if lost:
+            self.arrivals.skip(lost)
 
     def is_in_order(self, packet: FramePacket) -> bool:
         """Take a sound frame packet; one that is out of order must be left out."""

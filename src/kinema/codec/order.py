@@ -107,16 +107,3 @@ def plan_all(plan: SequencePlan, num_frames: int, cuts: tuple[int, ...] = ()) ->
         order, ready = (order.begin_scene() if index in cuts else order).take(None)
         planned += [each for each, _ in ready]
     return planned + [each for each, _ in order.finish()[1]]
-
-
-def hierarchy_gain(gains: tuple[float, ...], plan: FramePlan) -> float:
-    """Tell by how much crf a frame of random access is finer than the coarsest ones.
-
-    Args:
-        gains: as `ModelEntry.level_gains`.
-        plan: of the frame.
-    """
-    if not plan.references:
-        return gains[0]
-    nearest = min(abs(distance) for distance in plan.references)
-    return gains[max(1, len(gains) - nearest.bit_length())]
