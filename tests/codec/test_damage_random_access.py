@@ -210,7 +210,9 @@ def test_arrivals_are_counted_in_bounded_memory():
         arrivals = Arrivals(structure, rng.choice((0, None)))
         for _ in range(400):
             index = rng.choice((rng.randrange(80), rng.randrange(10**6), 2**32 - 40))
-            references = rng.choice(((), (-1,), (-REACH,), (-1, 1), (-16, 16), (-4, 5)))
+            references = rng.choice(
+                ((), (-1,), (-REACH,), (-1, 1), (-16, 16), (-4, 5), (7,), (-5000, 1), (-1, -2, -3))
+            )
             if index + min(references, default=0) < 0:
                 continue
             arrivals.take(forged_header(index, references))

@@ -21,13 +21,13 @@ class Chunk:
     Attributes:
         first_frame: display index of the first frame of the chunk.
         period_start: display index from which intra periods count.
-        opening: the frame before it, where frames of the chunk refer to it; or none.
+        lead: the frame before it, where frames of the chunk refer to it; or none.
         batches: of frames and audio packets, each with whether a scene begins with it.
     """
 
     first_frame: int
     period_start: int
-    opening: list[Frame]
+    lead: list[Frame]
     batches: Iterator[tuple[list[Item], bool]]
 
 
@@ -38,12 +38,12 @@ class ChunkInput:
         self.path, self.number, self.first_frame = path, piece.chunk, piece.first_frame
         self.num_frames = 0
         sources = [item for item in piece.items if isinstance(item, SourceFrame)]
-        opening = [item for item in (piece.opening,) if isinstance(item, SourceFrame)]
-        period_start = next((source.period_start for source in (*opening, *sources)), 0)
+        lead = [item for item in (piece.lead,) if isinstance(item, SourceFrame)]
+        period_start = next((source.period_start for source in (*lead, *sources)), 0)
         self._hash = hashlib.blake2b(digest_size=16)
         self._file = path.open("wb")
         self._hash.update(repr(period_start).encode())
-        before = [source.frame for source in opening]
+        before = [source.frame for source in lead]
         self._digest(before)
         pickle.dump((piece.first_frame, period_start, before), self._file)
 
@@ -77,8 +77,8 @@ class ChunkInput:
 
 def read_chunk(file: BinaryIO) -> Chunk:
     """Read what `ChunkInput` wrote; batches as they are asked for."""
-    first_frame, period_start, opening = _load(file)
-    return Chunk(first_frame, period_start, opening, iter(lambda: _load(file), []))
+    first_frame, period_start, lead = _load(file)
+    return Chunk(first_frame, period_start, lead, iter(lambda: _load(file), []))
 
 
 def _load(file: BinaryIO) -> Any:  # noqa: ANN401  # a number, then lists of items

@@ -38,7 +38,7 @@ class _Chunk:
 
     number: int
     first_frame: int
-    opening: Packet | None  # the intra frame before it, if frames refer to it
+    lead: Packet | None  # the intra frame before it, if frames refer to it
     batches: list[list[Packet]] = field(default_factory=list)
     losses: Losses | None = None  # None: not decoded yet
 
@@ -159,8 +159,8 @@ class _Work:
     def _give(self, chunk: _Chunk) -> None:
         source = self._folder / f"{chunk.number}.input"
         batches = chunk.frames
-        opening = [] if chunk.opening is None else [chunk.opening]
-        source.write_bytes(pickle.dumps((opening, batches)))
+        lead = [] if chunk.lead is None else [chunk.lead]
+        source.write_bytes(pickle.dumps((lead, batches)))
         self._chunks.append(chunk)
         frames = frames_named(chunk.first_frame, sum(map(len, batches)))
         job = Job(chunk.number, source, self.result_path(chunk.number), frames)
@@ -196,7 +196,7 @@ def _whole(pieces: Iterator[Piece[Packet]]) -> Iterator[_Chunk]:
         if piece.is_first:
             if chunk is not None:
                 yield chunk
-            chunk = _Chunk(piece.chunk, piece.first_frame, piece.opening)
+            chunk = _Chunk(piece.chunk, piece.first_frame, piece.lead)
         if chunk is not None:
             chunk.batches.append(piece.items)
     if chunk is not None:

@@ -37,7 +37,7 @@ class Piece(Generic[T]):
     is_first: bool  # the chunk begins with it
     first_frame: int  # how many frames of the sequence come before the chunk
     items: list[T] = field(default_factory=list)
-    opening: T | None = None  # the intra frame before the chunk, if its frames refer to it
+    lead: T | None = None  # the intra frame before the chunk, if its frames refer to it
 
 
 def in_chunks(
@@ -66,19 +66,19 @@ def in_chunks(
         the batches, in order.
     """
     chunk, first_frame, num_frames = -1, 0, 0
-    opening: T | None = None  # the intra frame that closes what came before
+    lead: T | None = None  # the intra frame that closes what came before
     for batch in batches:
         frames = [item for item in batch if isinstance(item, frame_type)]
         is_inner = not frames or is_between(frames[0])
         is_intra_now = not is_inner and is_intra(num_frames, frames[0])
-        may_begin = (opening is not None) if is_after else is_intra_now
+        may_begin = (lead is not None) if is_after else is_intra_now
         is_long = num_frames - first_frame >= length
         is_first = chunk < 0 or (is_long and may_begin and not is_inner)
         if is_first:
             chunk, first_frame = chunk + 1, num_frames
-        yield Piece(chunk, is_first, first_frame, batch, opening if is_first else None)
+        yield Piece(chunk, is_first, first_frame, batch, lead if is_first else None)
         if is_after and not is_inner:
-            opening = frames[0] if is_intra_now else None
+            lead = frames[0] if is_intra_now else None
         num_frames += len(frames)
 
 

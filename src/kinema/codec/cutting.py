@@ -47,7 +47,8 @@ def cut_file(
 ) -> EditReport:
     """Copy a stretch of a file; times begin at 0, the target appears complete or not at all.
 
-    A frame that begins only at the end is left out: cuts from 0 to 2 and from 2 to 4 s have no
+    In random access the stretch ends with an I or P frame: frames before refer to it. Else a frame
+    that begins only at the end is left out: cuts from 0 to 2 and from 2 to 4 s have no
     frame in common where an intra frame begins at 2 s.
 
     Args:

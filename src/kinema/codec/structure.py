@@ -84,7 +84,7 @@ class Structure:
 class RandomAccess(Structure):
     """Frames between two that enclose them, in halves of halves; see docs/BITSTREAM.md.
 
-    The frames at the ends of groups, I or P, are coded in display order. When one has been coded,
+    Pillars, which are I and P frames, are coded in display order. When one has been coded,
     those between it and the one before follow: the middle one, then all before it, then all after.
     """
 
@@ -106,9 +106,9 @@ class RandomAccess(Structure):
 
     def settled(self, header: FrameHeader, newest: int) -> int:
         """See `Structure`: what lies before its past reference came earlier than a frame."""
-        if header.references:
-            return header.display_index + header.references[0] + 1
-        return max(newest + 1, header.display_index - REACH + 1)
+        index = header.display_index
+        limit = index + header.references[0] + 1 if header.references else newest + 1
+        return min(index, max(limit, index - REACH + 1))
 
     def _knows(self, header: FrameHeader) -> bool:
         match header.frame_type, header.references:

@@ -65,8 +65,8 @@ class EncodeTask:
 
     def _code(self, encoder: Encoder, file: BinaryIO, target: Path) -> Facts:
         chunk = read_chunk(file)
-        encoder.go_to(chunk.first_frame - len(chunk.opening), chunk.period_start)
-        encoder.encode_batch(chunk.opening, crf=self.settings.crf)  # lies in the chunk before
+        encoder.go_to(chunk.first_frame - len(chunk.lead), chunk.period_start)
+        encoder.encode_batch(chunk.lead, crf=self.settings.crf)  # lies in the chunk before
         queue = Interleaving(encoder.plan.structure, chunk.first_frame)
         psnr: list[tuple[float, float, float]] = []
         with ContainerWriter(target, self.header, overwrite=True, limits=CODEC_LIMITS) as writer:
@@ -130,11 +130,11 @@ class DecodeTask:
 
 
 def _decode(decoder: Decoder, file: BinaryIO, target: Path) -> Losses:
-    opening: list[FramePacket]
+    lead: list[FramePacket]
     batches: list[list[FramePacket]]
-    opening, batches = pickle.load(file)  # noqa: S301  # the parent wrote it
+    lead, batches = pickle.load(file)  # noqa: S301  # the parent wrote it
     decoder.reset()
-    decode_each(decoder, opening)  # its pictures belong to the chunk before
+    decode_each(decoder, lead)  # its pictures belong to the chunk before
     losses: Losses = {}
     place = 0
     with target.open("wb") as output:
