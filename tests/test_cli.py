@@ -165,6 +165,7 @@ def test_pipes_that_are_terminals_are_refused(refused, kin, tmp_path, monkeypatc
         (("encode", "clip.mkv", "a.kin", "--frames", "0"), "0 frames"),
         (("encode", "clip.mkv", "a.kin", "--model", "lstm"), "unknown model"),
         (("encode", "clip.mkv", "a.kin", "--structure", "low-delay"), "can do all-intra"),
+        (("encode", "clip.mkv", "a.kin", "--structure", "random-access"), "can do all-intra"),
         (("encode", "clip.mkv", "a.kin", "--intra-period", "32"), "every frame is intra"),
         (("encode", "clip.mkv", "a.kin", "--refresh", "8"), "every frame is intra"),
         (("encode", "clip.mkv", "a.kin", "--device", "tpu"), "unknown device"),

@@ -59,6 +59,15 @@ def test_seek_finds_the_last_intra_frame_at_or_before():
     assert index_of((0, 0, 1, False)).seek(0) is None
 
 
+def test_times_come_in_the_order_in_which_frames_are_shown():
+    index = index_of((0, 10, 100, True), (2, 12, 200, True), (1, 11, 300, False))
+    assert list(index.times) == [10, 11, 12]
+    assert list(index.pts_from(11)) == [11, 12]
+    assert [index.shown_at(pts) for pts in (9, 11, 40)] == [None, 11, 12]
+    assert [index.seek(pts).offset for pts in (9, 11, 12)] == [100, 100, 200]
+    assert (index.count_from(11, None), index.count_from(10, 11)) == (2, 2)
+
+
 def test_frames_between_are_named_by_where_their_packets_start():
     index = index_of((4, 0, 100, True), (6, 0, 200, False), (5, 0, 300, False))
     assert index.frames_between(101, 301) == (6, 5)

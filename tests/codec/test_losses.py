@@ -5,12 +5,24 @@ import pytest
 from kinema.bitstream.headers import FrameHeader, FrameType
 from kinema.bitstream.packets import DamagedPacket, FramePacket
 from kinema.codec.losses import LossLog
+from kinema.codec.structure import STRUCTURES
 from kinema.errors import BitstreamError, MissingReferenceError
 
 
 def frame(index, pts=None):
     pts = index if pts is None else pts
     header = FrameHeader(frame_type=FrameType.I, display_index=index, pts=pts, quality=0)
+    return FramePacket(header, b"", 100 * index)
+
+
+def between(index, past, future, pts=None):
+    header = FrameHeader(
+        frame_type=FrameType.B,
+        display_index=index,
+        pts=index if pts is None else pts,
+        quality=0,
+        references=(past - index, future - index),
+    )
     return FramePacket(header, b"", 100 * index)
 
 
@@ -133,3 +145,59 @@ def test_a_chain_keeps_its_line_in_later_passes(log):
         "frames 5 to 6 lost: they refer to frame 4, which is lost",
         "frame 4 lost: it refers to frame 3, which is lost",
     ]
+
+
+@pytest.fixture
+def reordered():
+    log = LossLog(STRUCTURES["random-access"])
+    log.begin(0)
+    return log
+
+
+def test_b_frames_may_come_before_earlier_ones(reordered):
+    packets = [frame(0), frame(4), between(2, 0, 4), between(1, 0, 2), between(3, 2, 4), frame(8)]
+    assert all(reordered.is_in_order(packet) for packet in packets)
+    assert reordered.lines == []
+
+
+def test_a_missing_b_frame_has_a_name_once_it_cannot_come(reordered):
+    for packet in (frame(0), frame(4), between(2, 0, 4)):
+        reordered.is_in_order(packet)
+    reordered.damage(damage("torn"))
+    assert reordered.is_in_order(between(3, 2, 4))
+    assert reordered.lines == ["frame 1 lost: torn"]
+
+
+def test_damage_without_frames_is_told_when_that_is_certain(reordered):
+    reordered.is_in_order(frame(0))
+    reordered.damage(damage("audio"))
+    for index in range(8, 64, 8):
+        reordered.is_in_order(frame(index))
+    assert "no frame lost: audio" not in reordered.lines  # frames 1 to 7 have not come
+    assert reordered.lines[0] == "frames 1 to 7 lost: audio"
+
+
+def test_the_end_of_a_file_tells_what_did_not_come(reordered):
+    reordered.is_in_order(frame(0))
+    reordered.is_in_order(frame(4))
+    reordered.is_in_order(between(2, 0, 4))
+    reordered.end()
+    assert reordered.lines == ["frame 1 lost: not in the file", "frame 3 lost: not in the file"]
+
+
+def test_frames_before_the_start_are_no_part_of_a_pass(reordered):
+    reordered.begin(None)
+    assert reordered.is_in_order(frame(8))
+    assert not reordered.is_in_order(between(6, 4, 8))
+    reordered.damage(damage("torn", (5, 7)))
+    assert reordered.lines == []
+
+
+def test_times_must_lie_between_those_of_the_neighbours(reordered):
+    assert reordered.is_in_order(frame(0))
+    assert reordered.is_in_order(frame(4))
+    assert not reordered.is_in_order(between(2, 0, 4, pts=4))
+    assert not reordered.is_in_order(between(1, 0, 2, pts=0))
+    assert [line.partition(": ")[2].partition(": ")[2] for line in reordered.lines] == [
+        "time 4 is not before 4", "time 0 is not after 0"
+    ]  # fmt: skip

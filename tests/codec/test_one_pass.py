@@ -22,6 +22,7 @@ from kinema.codec.encoding import EncodeSettings
 from kinema.codec.leaky_bucket import LeakyBucket
 from kinema.codec.look_ahead import SourceFrame, foresee
 from kinema.codec.one_pass import OnePass, Pace
+from kinema.codec.order import Order
 from kinema.codec.rate_control import encode_to_target
 from kinema.codec.sights import Sight, look
 from kinema.codec.structure import make_plan
@@ -77,13 +78,15 @@ class Simulated:
 
     def __init__(self, costs, **plan):
         self.plan = make_plan(("low-delay", "all-intra"), **plan)
-        self.state, self.costs, self.calls = EncoderState(), costs, []
+        self.state, self.costs, self.calls = EncoderState(Order(self.plan)), costs, []
 
     def begin_scene(self):
-        self.state = replace(self.state, period_start=self.state.num_coded)
+        self.state = replace(self.state, order=self.state.order.begin_scene())
 
     def next_plan(self, offset=0):
-        return self.plan.frame(self.state.num_coded + offset, self.state.period_start)
+        order = self.state.order
+        start = order.next_index if order.is_cut else order.period_start
+        return self.plan.frame(order.next_index + offset, start)
 
     def encode(self, frame, *, crf):
         return self.encode_batch([frame], crf=crf)[0]
@@ -100,7 +103,7 @@ class Simulated:
             bits = self.costs[index] * (1 if not plan.references else 0.5)
             payload = bytes(round(bits * math.exp(-quality / 256 / 15) / 8))
             coded.append(CodedPicture(header, payload, frame, quality / 256))
-            self.state = replace(self.state, num_coded=index + 1)
+            self.state = replace(self.state, order=self.state.order.take(None)[0])
         return coded
 
 

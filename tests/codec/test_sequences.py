@@ -221,6 +221,5 @@ def test_structures_that_the_model_cannot_do_are_refused(tmp_path, make, toy):
     with pytest.raises(BitstreamError, match="low-delay; model toy can do all-intra"):
         KinReader(path, model=replace(toy, structures=("all-intra",)))
     other = KIT["rewritten"](path, tmp_path / "b.kin", structure=CodingStructure.RANDOM_ACCESS)
-    for structures in (toy.structures, ("random-access",)):
-        with pytest.raises(BitstreamError, match="structure random-access"):
-            KinReader(other, model=replace(toy, structures=structures))
+    with pytest.raises(BitstreamError, match="structure random-access"):
+        KinReader(other, model=toy)

@@ -14,9 +14,9 @@ def types(count, *arguments, **settings):
     return "".join(plan.frame(index).frame_type.name for index in range(count))
 
 
-def header(frame_type, references):
+def header(frame_type, references, display_index=9):
     return FrameHeader(
-        frame_type=frame_type, display_index=9, pts=0, quality=0, references=references
+        frame_type=frame_type, display_index=display_index, pts=0, quality=0, references=references
     )
 
 
@@ -87,15 +87,16 @@ def test_what_cannot_be_planned_is_refused(settings, message):
 
 
 def test_structures_that_this_version_lacks_are_refused():
-    with pytest.raises(ConfigError, match="random-access"):
-        make_plan(("random-access",))
+    with pytest.raises(ConfigError, match="holographic"):
+        make_plan(("holographic",))
     with pytest.raises(ConfigError, match="known: all-intra, low-delay"):
-        widest(("random-access",))
+        widest(("holographic",))
 
 
 def test_the_widest_structure_takes_the_frames_of_all():
     assert widest(BOTH) is widest(BOTH[::-1]) is STRUCTURES["low-delay"]
-    assert widest(("all-intra", "random-access")) is STRUCTURES["all-intra"]
+    assert widest(("all-intra", "holographic")) is STRUCTURES["all-intra"]
+    assert widest(("random-access", *BOTH)) is STRUCTURES["random-access"]
 
 
 def test_names_are_those_of_the_bitstream():
@@ -137,3 +138,17 @@ def test_frames_that_a_structure_knows_pass():
 )
 def test_runs_end_before_the_next_intra_frame(settings, length):
     assert make_plan(BOTH, **settings).longest_run(4) == length
+
+
+def test_random_access_knows_frames_half_way_between_two():
+    structure = STRUCTURES["random-access"]
+    known = [(FrameType.I, ()), (FrameType.P, (-1,)), (FrameType.P, (-9,))]
+    known += [(FrameType.B, pair) for pair in ((-1, 1), (-1, 2), (-4, 4), (-4, 5), (-9, 9))]
+    for frame_type, references in known:
+        structure.check(header(frame_type, references, 40))
+    wrong = [(FrameType.P, (1,)), (FrameType.P, (-33,)), (FrameType.P, (-1, -2))]
+    wrong += [(FrameType.B, (-1,)), (FrameType.B, (-1, -2))]
+    wrong += [(FrameType.B, pair) for pair in ((1, -1), (-2, 1), (-1, 3), (-17, 17))]
+    for frame_type, references in wrong:
+        with pytest.raises(BitstreamError, match="random-access has I frames, P frames"):
+            structure.check(header(frame_type, references, 40))

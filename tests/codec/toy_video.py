@@ -82,3 +82,44 @@ def load_toy(structures=("low-delay", "all-intra")):
     """The toy, ready to code."""
     frozen = FrozenModel(ToyVideo(), _tables(), b"toyvideo")
     return LoadedModel(name="toy", number=NUMBER, frozen=frozen, structures=structures)
+
+
+class ToyAccess(ToyVideo):
+    """The same with B frames: expected half-way between its references, as levels weigh them."""
+
+    def code_frame(self, x, crf, size, channel, references=()):
+        self.calls.append((len(crf), tuple(reference.distance for reference in references)))
+        assert len(references) <= 2
+        assert [reference.distance > 0 for reference in references] == [False, True][
+            : len(references)
+        ]
+        step = _step(crf)[:, None, None, None]
+        shape = (len(crf), len(PLANES), 2 * size[0], 2 * size[1])
+        mean = torch.zeros(shape, dtype=torch.float64, device=crf.device)
+        log_scale = torch.full_like(mean, INTRA_SCALE)
+        trusted = [reference for reference in references if reference.level]
+        if trusted:
+            assert len(crf) == 1
+            mean = sum(r.memory.y_hat * r.level for r in trusted) / sum(r.level for r in trusted)
+            mean, log_scale = mean / step, torch.full_like(mean, INTER_SCALES[0])
+        s = None if x is None else self._means(x) / step
+        y_hat = channel.carry(s, Distribution(mean, log_scale)) * step
+        parts = zip(y_hat.split(1, 1), PLANES, strict=True)
+        x_hat = torch.cat([part.expand(-1, count, -1, -1) for part, count in parts], 1)
+        return CodedFrame(x_hat.float(), y_hat, ToyMemory(y_hat, 0))
+
+
+class ToyLevels(ToyAccess):
+    """The same, and it relies more on near references; on one that is too far, not at all."""
+
+    def rate_references(self, x, crf, size, references):
+        assert x.shape[0] == len(crf) == 1
+        return tuple(max(0, 15 - abs(reference.distance)) for reference in references)
+
+
+def load_access(*, with_levels=False):
+    """The toy with B frames, ready to code."""
+    network = ToyLevels() if with_levels else ToyAccess()
+    frozen = FrozenModel(network, _tables(), b"toyacces")
+    structures = ("low-delay", "all-intra", "random-access")
+    return LoadedModel(name="toy", number=NUMBER + 1, frozen=frozen, structures=structures)

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Self
 
@@ -30,7 +30,8 @@ class IndexEntry(NamedTuple):
 class Index:
     """A growing list of entries, 25 bytes each and 4 more for intra frames.
 
-    Where times grow from entry to entry, as in sound files, looking for one is quick.
+    Where times grow from entry to entry, as in sound files without B frames, looking for one is
+    quick.
 
     Raises (`append`, `from_bytes`):
         LimitError: more entries than `max_entries`.
@@ -92,10 +93,15 @@ class Index:
         """Find the place among the entries of the frame whose packet starts at `offset`."""
         return bisect_left(self._offset, offset)
 
+    @property
+    def times(self) -> Sequence[int]:
+        """Times of all frames in the order in which they are shown."""
+        return self._pts if self._is_ordered else sorted(self._pts)
+
     def pts_from(self, pts: float) -> Iterator[int]:
-        """Go through the times, in file order, that are not before `pts`."""
-        first = bisect_left(self._pts, pts) if self._is_ordered else 0
-        return (time for time in islice(self._pts, first, None) if time >= pts)
+        """Go through the times that are not before `pts`, in the order in which they are shown."""
+        times = self.times
+        return islice(times, bisect_left(times, pts), None)
 
     def shown_at(self, pts: int) -> int | None:
         """Find the time of the frame that is shown at `pts`: the last one that is not after it."""

@@ -45,11 +45,11 @@ def encode(
     lookahead: Annotated[int | None, typer.Option(help="In frames, for one pass: 8.")] = None,
     model: Annotated[str, typer.Option(help="See `kinema models`.")] = "intra",
     structure: Annotated[
-        str | None, typer.Option(help="all-intra or low-delay; by default the model's first.")
+        str | None, typer.Option(help="all-intra, low-delay, random-access; or the model's first.")
     ] = None,
     intra_period: Annotated[
         int | None,
-        typer.Option(help="Frames per intra frame; -1: one only. By default 1 or, low-delay, 32."),
+        typer.Option(help="Frames per intra frame; -1: one only. By default 32; all-intra, 1."),
     ] = None,
     refresh: Annotated[
         int, typer.Option(help="An additional intra frame every N frames; 0: none.")

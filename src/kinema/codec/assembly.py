@@ -55,7 +55,8 @@ class _Joining:
             for packet in reader.packets():
                 if isinstance(packet, FramePacket):
                     writer.write_frame(packet.header, packet.payload)
-                    self._end_pts = packet.header.pts + packet.header.duration
+                    end_pts = packet.header.pts + packet.header.duration
+                    self._end_pts = max(self._end_pts, end_pts)
                 elif isinstance(packet, AudioPacketData):
                     before = writer.size_bytes
                     writer.write_audio(packet)

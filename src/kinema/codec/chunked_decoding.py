@@ -24,6 +24,7 @@ from kinema.codec.dispatch import Dispatcher
 from kinema.codec.excerpt import Span
 from kinema.codec.headers import unpacked_audio
 from kinema.codec.reader import DecodeSettings, KinReader
+from kinema.codec.reordering import Reordering
 from kinema.codec.tasks import DecodeTask, Losses
 from kinema.codec.workers import Crew, Job, Result, usable_processors
 from kinema.errors import FileError
@@ -37,6 +38,7 @@ class _Chunk:
 
     number: int
     first_frame: int
+    lead: Packet | None  # the intra frame before it, if frames refer to it
     batches: list[list[Packet]] = field(default_factory=list)
     losses: Losses | None = None  # None: not decoded yet
 
@@ -84,18 +86,27 @@ class ChunkedReader(KinReader):
             return
         self._stack.close()  # an earlier pass may have ended anywhere
         size = (self.header.width, self.header.height)
-        length = 1 if self._structure.lifetime else batch_length(*size)
+        length = 1 if self._structure.predicts else batch_length(*size)
         packets = self._packets(span, with_audio=with_audio)
         pieces = in_chunks(
-            in_batches(packets, FramePacket, length), FramePacket, _is_intra, chunk_length(*size)
+            in_batches(packets, FramePacket, length),
+            FramePacket,
+            _is_intra,
+            chunk_length(*size),
+            is_after=self._structure.reorders,
+            is_between=_is_between,
         )
         crew = self._stack.enter_context(closing(open_crew(self._task, self._division, self._note)))
         work = _Work(crew, self._stack.enter_context(_temporary(self._folder)), self._note)
+        shown = self._reordering(span)
         for chunk in work.decoded(_whole(pieces)):
-            yield from self._replay(chunk, work, span)
+            yield from self._replay(chunk, work, span, shown)
+        yield from shown.rest()
 
-    def _replay(self, chunk: _Chunk, work: "_Work", span: Span) -> Iterator[Frame | AudioPacket]:
-        """Give what a chunk holds, in order."""
+    def _replay(
+        self, chunk: _Chunk, work: "_Work", span: Span, shown: Reordering
+    ) -> Iterator[Frame | AudioPacket]:
+        """Give what a chunk holds; frames when they may be shown."""
         losses = chunk.losses or {}
         place = 0
         with work.result_path(chunk.number).open("rb") as file:
@@ -103,12 +114,14 @@ class ChunkedReader(KinReader):
                 if isinstance(packet, AudioPacketData):
                     yield unpacked_audio(packet)
                     continue
+                header, frame = packet.header, None
                 if place in losses:
                     self._losses.cannot_decode(packet, losses[place])
                 else:
                     planes = _read_planes(file, self.header.width, self.header.height)
-                    if span.has_frame(packet.header.pts):
-                        yield Frame(*planes, packet.header.pts, packet.header.duration)
+                    if span.has_frame(header.pts):
+                        frame = Frame(*planes, header.pts, header.duration)
+                yield from shown.take(header, frame)
                 place += 1
                 work.poll()
                 self._check_open()
@@ -146,7 +159,8 @@ class _Work:
     def _give(self, chunk: _Chunk) -> None:
         source = self._folder / f"{chunk.number}.input"
         batches = chunk.frames
-        source.write_bytes(pickle.dumps(batches))
+        lead = [] if chunk.lead is None else [chunk.lead]
+        source.write_bytes(pickle.dumps((lead, batches)))
         self._chunks.append(chunk)
         frames = frames_named(chunk.first_frame, sum(map(len, batches)))
         job = Job(chunk.number, source, self.result_path(chunk.number), frames)
@@ -182,7 +196,7 @@ def _whole(pieces: Iterator[Piece[Packet]]) -> Iterator[_Chunk]:
         if piece.is_first:
             if chunk is not None:
                 yield chunk
-            chunk = _Chunk(piece.chunk, piece.first_frame)
+            chunk = _Chunk(piece.chunk, piece.first_frame, piece.lead)
         if chunk is not None:
             chunk.batches.append(piece.items)
     if chunk is not None:
@@ -191,6 +205,10 @@ def _whole(pieces: Iterator[Piece[Packet]]) -> Iterator[_Chunk]:
 
 def _is_intra(_: int, packet: Packet) -> bool:
     return isinstance(packet, FramePacket) and packet.header.frame_type == FrameType.I
+
+
+def _is_between(packet: Packet) -> bool:
+    return isinstance(packet, FramePacket) and packet.header.frame_type == FrameType.B
 
 
 def _read_planes(file: BinaryIO, width: int, height: int) -> tuple[Plane, Plane, Plane]:

@@ -109,9 +109,9 @@ class _ChunkedEncoding:
         """Have all chunks coded; give the header of the sequence and how many chunks it has."""
         video = self._video
         size = (video.format.width, video.format.height)
-        has_p_frames = plan.structure.lifetime > 0
-        length = 1 if has_p_frames else batch_length(*size)
-        seen = in_periods(foresee(video, with_scenes=has_p_frames and self._settings.scene_cuts))
+        predicts = plan.structure.predicts
+        length = 1 if predicts else batch_length(*size)
+        seen = in_periods(foresee(video, with_scenes=predicts and self._settings.scene_cuts))
         with nullcontext(seen) if source == "-" else closing(ahead(seen, DEPTH)) as items:
             batches = in_batches(items, SourceFrame, length)
             early, first = until_frame(batches, source)
@@ -124,6 +124,7 @@ class _ChunkedEncoding:
                 SourceFrame,
                 partial(_is_intra, plan),
                 chunk_length(*size),
+                is_after=plan.structure.reorders,
             )
             task = EncodeTask(self._settings, header)
             with closing(open_crew(task, self._settings, self._note)) as crew:
@@ -187,8 +188,7 @@ def _open_store(
 
 
 def _is_intra(plan: SequencePlan, index: int, item: SourceItem) -> bool:
-    start = item.period_start if isinstance(item, SourceFrame) else 0
-    return not plan.frame(index, start).references
+    return plan.is_intra(index, item.period_start if isinstance(item, SourceFrame) else 0)
 
 
 def _manifest(source: str, settings: EncodeSettings, model: LoadedModel) -> dict[str, Value]:

@@ -37,6 +37,7 @@ class Piece(Generic[T]):
     is_first: bool  # the chunk begins with it
     first_frame: int  # how many frames of the sequence come before the chunk
     items: list[T] = field(default_factory=list)
+    lead: T | None = None  # the intra frame before the chunk, if its frames refer to it
 
 
 def in_chunks(
@@ -44,6 +45,9 @@ def in_chunks(
     frame_type: type,
     is_intra: Callable[[int, T], bool],
     length: int,
+    *,
+    is_after: bool = False,
+    is_between: Callable[[T], bool] = lambda _: False,
 ) -> Iterator[Piece[T]]:
     """Divide a stream of batches. No batch is divided: what is coded at once stays together.
 
@@ -54,18 +58,27 @@ def in_chunks(
         frame_type: what makes an item a frame.
         is_intra: told a frame's number in the stream and the frame.
         length: frames of a chunk, at least, but for the last one.
+        is_after: whether chunks begin after an intra frame instead of with it. It then closes the
+            chunk before and opens the next one, whose frames refer to it.
+        is_between: told a frame: whether it belongs to a group that the I frame before it closes.
 
     Returns:
         the batches, in order.
     """
     chunk, first_frame, num_frames = -1, 0, 0
+    lead: T | None = None  # the intra frame that closes what came before
     for batch in batches:
         frames = [item for item in batch if isinstance(item, frame_type)]
+        is_inner = not frames or is_between(frames[0])
+        is_intra_now = not is_inner and is_intra(num_frames, frames[0])
+        may_begin = (lead is not None) if is_after else is_intra_now
         is_long = num_frames - first_frame >= length
-        is_first = chunk < 0 or bool(frames and is_long and is_intra(num_frames, frames[0]))
+        is_first = chunk < 0 or (is_long and may_begin and not is_inner)
         if is_first:
             chunk, first_frame = chunk + 1, num_frames
-        yield Piece(chunk, is_first, first_frame, batch)
+        yield Piece(chunk, is_first, first_frame, batch, lead if is_first else None)
+        if is_after and not is_inner:
+            lead = frames[0] if is_intra_now else None
         num_frames += len(frames)
 
 

@@ -7,14 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from kinema.bitstream.container import ContainerReader, ContainerWriter
-from kinema.bitstream.headers import CodingStructure, FrameHeader, SequenceHeader
+from kinema.bitstream.headers import FrameHeader, SequenceHeader
 from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket, Packet
 from kinema.codec.excerpt import Span, find_offsets
 from kinema.codec.losses import LossLog
-from kinema.codec.structure import structure_name
+from kinema.codec.stretch import Stretch
+from kinema.codec.structure import STRUCTURES, structure_name
 from kinema.errors import BitstreamError
-
-CUTTABLE = (CodingStructure.ALL_INTRA, CodingStructure.LOW_DELAY)  # no reference crosses an I frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +95,8 @@ def check_editable(path: Path, reader: ContainerReader) -> None:
     """Refuse files that cannot be taken apart at intra frames.
 
     Raises:
-        BitstreamError: frames of its structure may refer across intra frames, or there is none.
+        BitstreamError: there is no intra frame that it begins with.
     """
-    structure = reader.header.structure
-    if structure not in CUTTABLE:
-        name = structure_name(structure)
-        raise BitstreamError(f"{path}: structure {name} cannot be edited without coding anew")
     if not len(reader.index):
         raise BitstreamError(f"{path}: the file holds no frame")
     if not reader.index[0].is_intra:
@@ -125,16 +120,31 @@ def usual_step(header: SequenceHeader) -> int:
     return header.usual_duration or max(1, round(1 / (header.frame_rate * header.time_base)))
 
 
-def end_of(path: Path, reader: ContainerReader, place: int) -> int:
-    """When the frame at a place of the index is over: when the next one begins, if there is one.
+def end_of(path: Path, reader: ContainerReader, pts: int) -> int:
+    """When the frame that is shown at `pts` is over: when the next one begins, if there is one.
 
     Raises:
         BitstreamError: the frame is damaged.
     """
-    if place + 1 < len(reader.index):
-        return reader.index[place + 1].pts
-    entry = reader.index[place]
-    return entry.pts + (frame_at(path, reader, entry.offset).duration or usual_step(reader.header))
+    later = next(reader.index.pts_from(pts + 1), None)
+    if later is not None:
+        return later
+    entry = next(entry for entry in reader.index if entry.pts == pts)
+    return pts + (frame_at(path, reader, entry.offset).duration or usual_step(reader.header))
+
+
+def closing_pts(reader: ContainerReader, pts: int) -> int:
+    """When the first frame at or after `pts` begins that frames up to there can do with.
+
+    In random access, that is the I or P frame that closes a group.
+    """
+    newest = -1
+    for entry in reader.index:
+        if entry.display_index > newest:
+            newest = entry.display_index
+            if entry.pts >= pts:
+                return entry.pts
+    return reader.index.times[-1]
 
 
 def packets_in(
@@ -145,41 +155,29 @@ def packets_in(
     Args:
         path: of the file, for messages.
         reader: of the file.
-        span: pictures, and the sound that is heard while they are shown.
+        span: pictures, and the sound that is heard while they are shown; it ends where
+            `closing_pts` says that it can.
         first_index: display index of the first frame.
 
     Raises:
         BitstreamError: something in the stretch is damaged or missing.
     """
-    header, losses = reader.header, LossLog()
+    header = reader.header
+    losses = LossLog(STRUCTURES[structure_name(header.structure)])
     losses.begin(first_index)
     begin, first = find_offsets(reader, span)
-    ends_file = span.has_frame(reader.index[len(reader.index) - 1].pts)
-    is_past = False  # beyond the last frame, where audio of the stretch may still come
+    ends_file = span.has_frame(reader.index.times[-1])
+    stretch = Stretch(span, header, losses, first)
     for packet in reader.packets(begin):
-        if isinstance(packet, DamagedPacket):
-            if (ends_file or not is_past) and packet.offset + packet.length_bytes > first:
-                losses.damage(packet)
-        elif _belongs(packet, span, header, first) and _is_next(packet, losses):
+        is_part = stretch.has(packet, to_the_end=ends_file)
+        if is_part and not isinstance(packet, DamagedPacket):
             yield packet
-        pts = packet.header.pts if isinstance(packet, FramePacket) else span.begin_pts
-        if losses.lines or span.is_far_past(pts, header):
+        if losses.lines or stretch.is_over:
             break
-        is_past = is_past or (isinstance(packet, FramePacket) and span.is_past(pts))
     else:
         losses.end()
     if losses.lines:
         raise BitstreamError(f"{path}: damaged, which copying cannot mend: {losses.lines[0]}")
-
-
-def _belongs(packet: Packet, span: Span, header: SequenceHeader, first: int) -> bool:
-    if isinstance(packet, AudioPacketData):
-        return span.has_audio(packet, header)
-    return packet.offset >= first and span.has_frame(packet.header.pts)
-
-
-def _is_next(packet: Packet, losses: LossLog) -> bool:
-    return isinstance(packet, AudioPacketData) or losses.is_in_order(packet)
 
 
 class Copier:

@@ -10,6 +10,7 @@ from kinema.codec.copying import (
     EditReport,
     Move,
     check_editable,
+    closing_pts,
     end_of,
     frame_at,
     packets_in,
@@ -46,7 +47,8 @@ def cut_file(
 ) -> EditReport:
     """Copy a stretch of a file; times begin at 0, the target appears complete or not at all.
 
-    A frame that begins only at the end is left out: cuts from 0 to 2 and from 2 to 4 s have no
+    In random access the stretch ends with an I or P frame: frames before refer to it. Else a frame
+    that begins only at the end is left out: cuts from 0 to 2 and from 2 to 4 s have no
     frame in common where an intra frame begins at 2 s.
 
     Args:
@@ -85,7 +87,7 @@ def cut_file(
 def _find_stretch(source: Path, reader: ContainerReader, settings: CutSettings, note: Note) -> Span:
     """Choose the frames; the first one is an intra frame."""
     header, index = reader.header, reader.index
-    end_pts = end_of(source, reader, len(index) - 1)
+    end_pts = end_of(source, reader, index.times[-1])
     length_s = (end_pts - header.start_pts) * header.time_base
     asked = find_shown(index, header, settings.start_s)
     begin = None if asked is None else index.seek(asked.begin_pts)
@@ -96,14 +98,16 @@ def _find_stretch(source: Path, reader: ContainerReader, settings: CutSettings, 
     if begin.pts < asked.begin_pts:
         _tell_early(source, reader, (begin.pts, asked.begin_pts), settings, note)
     begin_pts = begin.pts if begin.offset > index[0].offset else WHOLE.begin_pts
-    places = range(index.place_of(begin.offset), len(index))
     if settings.end_s is None:
-        last = places[-1]
-    else:
-        limit = (Fraction(settings.end_s) - TIME_TOLERANCE_S) / header.time_base + header.start_pts
-        last = max((place for place in places if index[place].pts < limit), default=places[0])
-    last_pts = None if last == places[-1] else index[last].pts
-    return Span(begin_pts, last_pts, end_of(source, reader, last))
+        return Span(begin_pts, None, end_pts)
+    limit = (Fraction(settings.end_s) - TIME_TOLERANCE_S) / header.time_base + header.start_pts
+    asked_pts = max((pts for pts in index.times if begin.pts <= pts < limit), default=begin.pts)
+    last_pts = closing_pts(reader, asked_pts)
+    if last_pts > asked_pts:
+        extra = index.count_from(asked_pts, last_pts) - 1
+        note(f"{source}: the cut ends {extra} frame(s) later, since frames before refer to there")
+    is_last = last_pts == index.times[-1]
+    return Span(begin_pts, None if is_last else last_pts, end_of(source, reader, last_pts))
 
 
 def _tell_early(

@@ -8,6 +8,7 @@ import torch
 from kinema.bitstream.headers import FrameHeader
 from kinema.codec.memories import Memories
 from kinema.codec.pictures import latent_size, picture_hash, to_planes
+from kinema.codec.reliability import as_told
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.codec.structure import widest
 from kinema.entropy.symbols import SymbolReader
@@ -32,7 +33,7 @@ class CodedPacket(Protocol):
 
 
 class Decoder:
-    """Decodes packets of one sequence, in coding order.
+    """Decodes packets of one sequence, in coding order; `KinReader` puts frames in display order.
 
     A packet that is lost or damaged costs its frame and those that refer to it, directly or not;
     from the next intra frame on all is well again.
@@ -93,14 +94,15 @@ class Decoder:
             return []
         for packet in packets:
             self._structure.check(packet.header)
-        lifetime = self._structure.lifetime
+        structure = self._structure
         frames: list[Frame] = []
         memories = self._memories
-        for group in [[packet] for packet in packets] if lifetime else [packets]:
+        for group in [[packet] for packet in packets] if structure.predicts else [packets]:
             header = group[0].header
-            references = memories.references(header.display_index, header.references)
+            index, distances = header.display_index, header.references
+            references = memories.references(index, distances)
             decoded, memory = self._decode(group, references)
-            memories = memories.after(header.display_index, memory, lifetime)
+            memories = memories.after(index, distances, memory, structure)
             frames += decoded
         self._memories = memories
         return frames
@@ -115,6 +117,7 @@ class Decoder:
             qualities = torch.tensor(units, device=self._device) / CRF_UNITS
             size = latent_size(self._width, self._height)
             channel = Read(readers, self._tables)
+            references = as_told(self._network, references, packets[0].header.flags)
             coded = self._network.code_frame(None, qualities, size, channel, references)
             for reader in readers:
                 reader.finish()

@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from kinema.bitstream.headers import FrameHeader
+from kinema.codec.gains import own_units
 from kinema.codec.memories import Memories
+from kinema.codec.order import Order
 from kinema.codec.pictures import Planes, latent_size, picture_hash, to_planes, to_tensor
+from kinema.codec.reliability import rated
 from kinema.codec.runtime import exact_arithmetic, network_on, prepare
-from kinema.codec.structure import FramePlan, SequencePlan, make_plan
+from kinema.codec.structure import FramePlan, SequencePlan, Structure, make_plan
 from kinema.entropy.symbols import SymbolWriter
 from kinema.errors import ConfigError, ShapeError
 from kinema.models.frames import Reference
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Write
-from kinema.parts.quality import CRF_UNITS, MAX_CRF, crf_to_units
+from kinema.parts.quality import CRF_UNITS, crf_to_units
 from kinema.video.frame import Frame
 
 MAX_EFFORT = 100  # passes; ten gain most of what there is
@@ -37,13 +40,20 @@ class CodedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderState:
-    """What an encoder knows of the frames that it has coded. Nothing that it does changes it."""
+class _Asked:
+    """A frame to be coded, and the quality that was asked for, in 1/256 crf."""
 
-    num_coded: int = 0
-    period_start: int = 0  # coding index from which intra periods count
+    frame: Frame
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderState:
+    """What an encoder knows of the frames that came. Nothing that it does changes it."""
+
+    order: Order[_Asked]
     memories: Memories = Memories()  # noqa: RUF009  # a value as well
-    shape: tuple[int, ...] = ()  # of the frames whose memories are kept
+    shape: tuple[int, ...] = ()  # of the frames whose memories are kept, and of those that wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +63,11 @@ class _Group:
     payloads: list[bytes]
     pictures: list[Planes]
     memory: object  # of the network; of use for a single picture only
+    flags: int  # likewise
 
 
 class Encoder:
-    """Codes frames of one size, in display order.
+    """Codes frames of one size. They come in display order; in random access, packets come later.
 
     Attributes:
         model: whose networks code.
@@ -79,7 +90,7 @@ class Encoder:
 
         Args:
             model: from `load_model`.
-            structure: "all-intra" or "low-delay"; None for the model's first.
+            structure: "all-intra", "low-delay" or "random-access"; None for the model's first.
             intra_period: frames from one intra frame to the next; -1: only the first is intra;
                 None for the usual one: 1 in all-intra, else 32.
             refresh: an additional intra frame every so many frames; 0: none.
@@ -97,45 +108,54 @@ class Encoder:
         self._network = network_on(model, self._device)
         check_effort(effort)
         self._effort = effort
-        self.state = EncoderState()
+        self.state = EncoderState(Order(self.plan))
 
     def begin_scene(self) -> None:
         """Tell that a scene begins with the next frame: it is intra, and periods count from it."""
-        self.state = replace(self.state, period_start=self.state.num_coded)
+        self.state = replace(self.state, order=self.state.order.begin_scene())
 
     def next_plan(self, offset: int = 0) -> FramePlan:
-        """Tell how a frame to come will be coded, so many after the next one."""
-        return self.plan.frame(self.state.num_coded + offset, self.state.period_start)
+        """Tell how a frame to come will be coded, so many after the next one; not random access."""
+        order = self.state.order
+        index = order.next_index
+        return self.plan.frame(index + offset, index if order.is_cut else order.period_start)
 
-    def go_to(self, coding_index: int, period_start: int = 0) -> None:
-        """Go on with the `coding_index`-th frame to be coded, from 0, which must be intra.
+    def go_to(self, display_index: int, period_start: int = 0) -> None:
+        """Go on with another frame, which must be intra; what waits for its turn is forgotten.
 
         Args:
-            coding_index: of the next frame.
-            period_start: coding index from which intra periods count.
+            display_index: of the next frame.
+            period_start: display index from which intra periods count.
         """
-        self.state = EncoderState(num_coded=coding_index, period_start=period_start)
+        order: Order[_Asked] = Order(self.plan, display_index, period_start)
+        self.state = EncoderState(order)
 
     def encode(self, frame: Frame, *, crf: float) -> CodedPicture:
         """Code the next frame at a quality from 0 (best) to 63.
 
         Raises:
-            ConfigError: the quality is out of range.
+            ConfigError: the quality is out of range, or frames must wait: see `encode_batch`.
             ShapeError: the frame refers to one of another size.
         """
+        if self.plan.structure.reorders:
+            raise ConfigError(f"{self.plan.structure.name}: frames wait for others; code a batch")
         return self.encode_batch([frame], crf=crf)[0]
 
     def encode_batch(
         self, frames: Sequence[Frame], *, crf: float | Sequence[float]
     ) -> list[CodedPicture]:
-        """Code the next frames: at once in all-intra, else one after the other.
+        """Take the next frames: they are coded at once in all-intra, else one after the other.
 
         Errors as `encode`; the encoder is then as before.
 
         Args:
             frames: of one size.
-            crf: quality of all, or one for each. Intra frames from which others copy are finer, by
-                the model's `intra_gain`, but for crf near 63.
+            crf: quality of all, or one for each. Frames that others refer to are finer, by the
+                model's `intra_gain` and `level_gains`, but for crf near 63.
+
+        Returns:
+            one picture for each frame; in random access those whose turn has come, in coding
+            order: they may be of frames that came earlier.
 
         Raises:
             ShapeError: the frames are not of one size.
@@ -145,39 +165,44 @@ class Encoder:
         if not frames:
             return []
         self._check_shapes(frames)
-        lifetime = self.plan.structure.lifetime
+        order, planned = self.state.order, list[tuple[FramePlan, _Asked]]()
+        for frame, units in zip(frames, asked, strict=True):
+            order, ready = order.take(_Asked(frame, units))
+            planned += ready
+        return self._code_all(planned, EncoderState(order, self.state.memories, frames[0].y.shape))
+
+    def finish(self) -> list[CodedPicture]:
+        """End the sequence: code the frames that wait for others; errors as `encode`."""
+        order, planned = self.state.order.finish()
+        return self._code_all(planned, replace(self.state, order=order))
+
+    def _code_all(
+        self, planned: list[tuple[FramePlan, _Asked]], after: EncoderState
+    ) -> list[CodedPicture]:
+        """Code frames in this order; the state is then `after`, with what they leave behind."""
+        structure = self.plan.structure
         coded: list[CodedPicture] = []
-        memories = self.state.memories
-        for group in [[frame] for frame in frames] if lifetime else [frames]:
-            plans = [self.next_plan(len(coded) + i) for i in range(len(group))]
-            references = memories.references(plans[0].display_index, plans[0].references)
-            own = asked[len(coded) : len(coded) + len(group)]
-            units = [self._own_units(*part) for part in zip(own, plans, strict=True)]
-            result = self._code(group, units, references)
-            memories = memories.after(plans[0].display_index, result.memory, lifetime)
-            headers = [
-                _header(*part) for part in zip(plans, group, result.pictures, units, strict=True)
-            ]
-            parts = zip(headers, result.payloads, group, result.pictures, own, strict=True)
-            coded += [_coded_picture(*part) for part in parts]
-        num_coded = self.state.num_coded + len(coded)
-        shape = frames[0].y.shape
-        self.state = replace(self.state, num_coded=num_coded, memories=memories, shape=shape)
+        memories = after.memories
+        for group in _groups(planned, structure):
+            plans, frames = [plan for plan, _ in group], [asked.frame for _, asked in group]
+            index, distances = plans[0].display_index, plans[0].references
+            references = memories.references(index, distances)
+            units = [own_units(asked.units, plan, structure, self.model) for plan, asked in group]
+            result = self._code(frames, units, references)
+            memories = memories.after(index, distances, result.memory, structure)
+            parts = zip(group, units, result.payloads, result.pictures, strict=True)
+            coded += [_coded_picture(*part, result.flags) for part in parts]
+        self.state = replace(after, memories=memories)
         return coded
 
     def _check_shapes(self, frames: Sequence[Frame]) -> None:
-        shape = frames[0].y.shape
+        shape, structure = frames[0].y.shape, self.plan.structure
         for frame in frames:
             if frame.y.shape != shape:
                 raise ShapeError(f"frames of {frame.y.shape} and {shape} in one batch")
-        if self.state.shape != shape and self.next_plan().references:
+        is_same = self.state.shape in (shape, ())
+        if not is_same and (structure.reorders or self.next_plan().references):
             raise ShapeError(f"frame of {shape} refers to one of {self.state.shape}")
-
-    def _own_units(self, units: int, plan: FramePlan) -> int:
-        """The quality of a frame, given that of its sequence; both in 1/256 crf."""
-        is_kept = not plan.references and self.plan.structure.lifetime > 0
-        gain = crf_to_units(self.model.intra_gain)
-        return units - min(gain, units, crf_to_units(MAX_CRF) - units) if is_kept else units
 
     def _code(
         self, frames: Sequence[Frame], units: list[int], references: tuple[Reference, ...]
@@ -190,9 +215,10 @@ class Encoder:
             tables = self.model.frozen.tables
             channel = Write(writers, tables, decide=DECIDE, passes=self._effort)
             size = latent_size(width, height)
+            references, flags = rated(self._network, x, qualities, size, references)
             coded = self._network.code_frame(x, qualities, size, channel, references)
             pictures = to_planes(coded.x_hat, width, height)
-        return _Group([writer.finish() for writer in writers], pictures, coded.memory)
+        return _Group([writer.finish() for writer in writers], pictures, coded.memory, flags)
 
 
 def check_effort(effort: int) -> None:
@@ -214,20 +240,29 @@ def _units(crf: float | Sequence[float], count: int) -> list[int]:
     return [crf_to_units(each) for each in crf]
 
 
-def _header(plan: FramePlan, frame: Frame, planes: Planes, units: int) -> FrameHeader:
-    return FrameHeader(
+def _groups(
+    planned: list[tuple[FramePlan, _Asked]], structure: Structure
+) -> list[list[tuple[FramePlan, _Asked]]]:
+    """Divide frames into what is coded at once."""
+    if structure.predicts:
+        return [[each] for each in planned]
+    return [planned] if planned else []
+
+
+def _coded_picture(
+    part: tuple[FramePlan, _Asked], units: int, payload: bytes, planes: Planes, flags: int
+) -> CodedPicture:
+    plan, asked = part
+    frame = asked.frame
+    header = FrameHeader(
         frame_type=plan.frame_type,
         display_index=plan.display_index,
         pts=frame.pts,
         duration=frame.duration,
         quality=units,
         references=plan.references,
+        flags=flags,
         picture_hash=picture_hash(planes),
     )
-
-
-def _coded_picture(
-    header: FrameHeader, payload: bytes, frame: Frame, planes: Planes, units: int
-) -> CodedPicture:
     shown = Frame(*planes, frame.pts, frame.duration)
-    return CodedPicture(header, payload, shown, units / CRF_UNITS)
+    return CodedPicture(header, payload, shown, asked.units / CRF_UNITS)

@@ -14,6 +14,7 @@ from kinema.codec.encode_report import EncodeReport
 from kinema.codec.encoder import CodedPicture, Encoder, check_effort
 from kinema.codec.excerpt import Shift, check_range
 from kinema.codec.headers import CODEC_LIMITS, packed_audio, sequence_header
+from kinema.codec.interleaving import Interleaving
 from kinema.codec.look_ahead import SourceFrame, SourceItem, foresee
 from kinema.codec.one_pass import OnePass, Pace
 from kinema.codec.overlap import ahead
@@ -38,7 +39,7 @@ class EncodeSettings:
     crf: float = DEFAULT_CRF  # quality, 0 (best) to 63
     pace: Pace | None = None  # a bitrate to hold instead, in one pass
     model: str | LoadedModel = DEFAULT_MODEL  # a name, or what `load_model` gave
-    structure: str | None = None  # "all-intra", "low-delay"; None: the model's first
+    structure: str | None = None  # "all-intra", "low-delay", "random-access"; None: the model's
     intra_period: int | None = None  # see `make_plan`; None: 1 in all-intra, else 32
     refresh: int = 0  # an additional intra frame every so many frames; 0: none
     effort: int = 0  # passes of refinement of each frame's symbols, 0 to 100
@@ -74,7 +75,9 @@ class EncodeSettings:
         if isinstance(self.model, str) and self.model not in MODELS:
             raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
         model = MODELS[self.model] if isinstance(self.model, str) else self.model
-        make_plan(model.structures, self.structure, self.intra_period, self.refresh)
+        plan = make_plan(model.structures, self.structure, self.intra_period, self.refresh)
+        if plan.structure.reorders and self.pace is not None:
+            raise ConfigError(f"a bitrate in one pass knows no {plan.structure.name}")
         if self.is_divided and self.pace is not None:
             raise ConfigError(
                 "a bitrate in one pass knows no workers: it needs all frames in order"
@@ -155,6 +158,7 @@ class _Encoding:
         self._encoder = settings.open_encoder()
         self._one_pass: OnePass | None = None
         self._shift = Shift(0, video.format.time_base, video.audio_tracks)
+        self._queue = Interleaving(self._encoder.plan.structure)
         self._sums = [0.0, 0.0, 0.0]
         self._crfs = 0.0  # of all frames, together
         self._done = 0
@@ -163,13 +167,13 @@ class _Encoding:
 
     def run(self, target: Path, progress: Progress, note: Note) -> EncodeReport:
         video = self._video
-        has_p_frames = self._encoder.plan.structure.lifetime > 0
-        length = 1 if has_p_frames else batch_length(video.format.width, video.format.height)
+        predicts = self._encoder.plan.structure.predicts
+        length = 1 if predicts else batch_length(video.format.width, video.format.height)
         is_pipe = self._source == "-"  # whose reading may block, and Ctrl-C with it
         pace, with_scenes = self._settings.pace, self._settings.scene_cuts
         seen = foresee(
             video,
-            with_scenes=with_scenes and (has_p_frames or pace is not None),
+            with_scenes=with_scenes and (predicts or pace is not None),
             look_ahead=None if pace is None else pace.look_ahead,
         )
         with nullcontext(seen) if is_pipe else closing(ahead(seen, DEPTH)) as items:
@@ -184,6 +188,9 @@ class _Encoding:
                 for batch in itertools.chain(early, batches):
                     self._write(writer, batch)
                     progress(self._done, video.num_frames_hint, writer.size_bytes)
+                if rest := self._encoder.finish():
+                    self._put(writer, rest)
+                    progress(self._done, video.num_frames_hint, writer.size_bytes)
         if self._one_pass and self._one_pass.overflows:
             note(_overflow_line(self._one_pass))
         return self._report(target.stat().st_size)
@@ -197,28 +204,39 @@ class _Encoding:
         return ContainerWriter(target, header, overwrite=settings.overwrite, limits=CODEC_LIMITS)
 
     def _write(self, writer: ContainerWriter, items: list[SourceItem]) -> None:
-        """Code the frames among some items at once, and write all of them in order."""
+        """Take some items: code the frames whose turn has come, and write what can be written."""
         sources = [
             replace(item, frame=self._shift.frame(item.frame))
             for item in items
             if isinstance(item, SourceFrame)
         ]
-        pictures = zip(sources, self._code(sources), strict=True)
+        frames = iter(sources)
         for item in items:
             if isinstance(item, AudioPacket):
-                before = writer.size_bytes
-                writer.write_audio(packed_audio(self._shift.audio(item)))
-                self._audio_bytes += writer.size_bytes - before
-                continue
-            source, picture = next(pictures)
-            frame = source.frame
+                self._queue.add(self._shift.audio(item))
+            else:
+                self._queue.add(next(frames).frame)
+        self._put(writer, self._code(sources))
+
+    def _put(self, writer: ContainerWriter, pictures: list[CodedPicture]) -> None:
+        """Write pictures in coding order, and audio between them."""
+        self._put_audio(writer)
+        for picture in pictures:
             writer.write_frame(picture.header, picture.payload)
+            frame = self._queue.take(picture.header)
             quality = psnr_planes(frame, picture.frame)
             for index, value in enumerate((quality.y, quality.u, quality.v)):
                 self._sums[index] += value
             self._crfs += picture.crf
             self._done += 1
-            self._span = (self._span[0], frame.pts + frame.duration)
+            self._span = (self._span[0], max(self._span[1], frame.pts + frame.duration))
+            self._put_audio(writer)
+
+    def _put_audio(self, writer: ContainerWriter) -> None:
+        for packet in self._queue.audio():
+            before = writer.size_bytes
+            writer.write_audio(packed_audio(packet))
+            self._audio_bytes += writer.size_bytes - before
 
     def _code(self, sources: list[SourceFrame]) -> list[CodedPicture]:
         if self._one_pass:

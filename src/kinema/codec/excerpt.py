@@ -10,7 +10,8 @@ from kinema.bitstream.bits import SIGNED_MAX
 from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.index import Index
-from kinema.bitstream.packets import AudioPacketData
+from kinema.bitstream.packets import AudioPacketData, FramePacket
+from kinema.codec.arrivals import Arrivals
 from kinema.errors import ConfigError
 from kinema.video.frame import AudioPacket, AudioTrack, Frame
 from kinema.video.reading import MAX_INTERLEAVING_S, TIME_TOLERANCE_S
@@ -40,9 +41,27 @@ class Span:
         """Whether a frame belongs to it."""
         return pts >= self.begin_pts and (self.last_pts is None or pts <= self.last_pts)
 
-    def needs_frame(self, pts: int) -> bool:
-        """Whether a frame belongs to it, or comes before it, where others may refer to it."""
-        return self.last_pts is None or pts <= self.last_pts
+    def needs(self, packet: FramePacket, arrivals: Arrivals) -> bool:
+        """Whether a frame belongs to it, or others that do may refer to it.
+
+        Args:
+            packet: of a frame that has just come.
+            arrivals: of the pass.
+        """
+        header, index = packet.header, packet.header.display_index
+        if len(header.references) > 1:  # frames between its references may refer to it
+            first, last = (index + distance for distance in header.references)
+            last_pts = arrivals.pts_of(last)
+            if last_pts is not None and last_pts <= self.begin_pts:
+                return False
+        elif self.last_pts is None or header.pts <= self.last_pts:  # all later ones may
+            return True
+        else:  # those may that it encloses with an earlier frame
+            first = index + header.references[0] if header.references else arrivals.newest
+            if first + 1 == index:
+                return False
+        first_pts = arrivals.pts_of(first)
+        return first_pts is None or self.last_pts is None or first_pts < self.last_pts
 
     def has_audio(self, packet: AudioPacketData, header: SequenceHeader) -> bool:
         """Whether some of an audio packet sounds while the frames are shown."""
@@ -51,15 +70,16 @@ class Span:
         sounds_later = (packet.pts + packet.duration) * time_base > begin
         return sounds_later and (self.last_pts is None or packet.pts * time_base < end)
 
-    def is_past(self, pts: int) -> bool:
-        """Whether a frame at `pts`, in file order, comes after all that belongs to it."""
-        return self.last_pts is not None and pts >= self.last_pts
+    def is_past(self, pts: int | None) -> bool:
+        """Whether all that belongs to it has come, if all frames up to `pts` have."""
+        return pts is not None and self.last_pts is not None and pts >= self.last_pts
 
-    def is_far_past(self, pts: int, header: SequenceHeader) -> bool:
-        """Whether even audio that belongs to it comes before the frame at `pts`."""
+    def is_far_past(self, pts: int | None, header: SequenceHeader) -> bool:
+        """Whether even its audio has come, if all frames up to `pts` have."""
+        if pts is None or self.last_pts is None:
+            return False
         lead_s = MAX_INTERLEAVING_S if header.audio_tracks else 0
-        is_last = self.last_pts is not None
-        return is_last and (pts - self.end_pts) * header.time_base > lead_s
+        return (pts - self.end_pts) * header.time_base > lead_s
 
 
 WHOLE = Span(-SIGNED_MAX - 1)

@@ -76,11 +76,11 @@ class _Joint:
     def append(self, source: Path, reader: ContainerReader, *, is_last: bool) -> None:
         """Copy a whole file."""
         header, index = reader.header, reader.index
-        first, last = index[0], index[len(index) - 1]
+        first, last_pts = index[0], index.times[-1]
         scale = round(header.time_base / self._header.time_base)
         begin = first.pts * scale if self._end_pts is None else self._end_pts
         is_first = self._end_pts is None
-        end_pts = end_of(source, reader, len(index) - 1)
+        end_pts = end_of(source, reader, last_pts)
         move = Move(
             header,
             self._header,
@@ -89,7 +89,7 @@ class _Joint:
             begin,
         )
         span = Span(
-            WHOLE.begin_pts if is_first else first.pts, None if is_last else last.pts, end_pts
+            WHOLE.begin_pts if is_first else first.pts, None if is_last else last_pts, end_pts
         )
         self._copier.begin_file()
         for packet in packets_in(source, reader, span, first.display_index):

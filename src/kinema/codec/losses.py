@@ -3,22 +3,30 @@
 from collections.abc import Sequence
 
 from kinema.bitstream.packets import DamagedPacket, FramePacket
+from kinema.codec.arrivals import Arrivals
+from kinema.codec.structure import REACH, STRUCTURES, Structure
 from kinema.errors import MissingReferenceError
+
+GONE = "what should come before it is gone"
 
 
 class LossLog:
-    """Watches the packets of a sequence in display order go by; names the frames that are missing.
+    """Watches the packets of a sequence in coding order go by; names the frames that are missing.
 
     A frame may also be lost because it refers to one that is. All that fall with one frame,
     directly or not, have one line together.
+
+    Attributes:
+        arrivals: of the pass that has begun.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, structure: Structure = STRUCTURES["low-delay"]) -> None:
+        """Begin with the first frame of a sequence of this structure."""
+        self._structure = structure
         self._lines: dict[str | int, None] = {}  # in order, each once; a number stands for a chain
         self._roots: dict[int, int] = {}  # lost frames that refer to others: whose loss began it
-        self._next_index: int | None = None  # the display index that should come next
-        self._last_pts: int | None = None
         self._unnamed: list[str] = []  # damage of which nobody knows yet what it held
+        self.begin(0)
 
     @property
     def lines(self) -> list[str]:
@@ -35,38 +43,51 @@ class LossLog:
         """Start a pass through the packets.
 
         Args:
-            first_index: display index of the frame that should come first; None if unknown.
+            first_index: display index of the frame that should come first; None if unknown: then
+                frames that come later and lie before the first one are no part of the pass.
         """
-        self._next_index, self._last_pts = first_index, None
+        self.arrivals = Arrivals(self._structure, first_index)
+        self._start = first_index
+        self._horizon = 0  # once all before it have come, damage without a name has cost no frame
         self._unnamed.clear()
 
     def damage(self, packet: DamagedPacket) -> None:
-        """Take a damaged stretch; where the index is gone, the next frame tells what it held."""
+        """Take a damaged stretch; where the index is gone, the next frames tell what it held."""
         if packet.lost_frames is None:
             self._unnamed.append(str(packet.error))
+            reach = REACH if self._structure.reorders else 0
+            self._horizon = self.arrivals.newest + 1 + reach
             return
-        self._add(f"{_frames(packet.lost_frames)} lost", str(packet.error))
-        if packet.lost_frames:
-            self._next_index = packet.lost_frames[-1] + 1
+        lost = packet.lost_frames
+        if self._structure.reorders and self._start:
+            lost = tuple(index for index in lost if index >= self._start)
+            if packet.lost_frames and not lost:
+                return
+        self._add(f"{_frames(sorted(lost))} lost", str(packet.error))
+        if lost:
+            self.arrivals.skip(lost)
 
     def is_in_order(self, packet: FramePacket) -> bool:
         """Take a sound frame packet; one that is out of order must be left out."""
-        index, expected = packet.header.display_index, self._next_index
-        if expected is not None and index < expected:
-            self._add(f"frame {index} left out", _at(packet, "out of order"))
+        header = packet.header
+        index, arrivals = header.display_index, self.arrivals
+        if self._start is None:
+            self._start = index
+        if not arrivals.fits(header):
+            if index >= self._start or not self._structure.reorders:
+                self._add(f"frame {index} left out", _at(packet, "out of order"))
             return False
-        if expected is not None and index > expected:
-            reason = "; ".join(self._unnamed) or _at(packet, "what should come before it is gone")
-            self._add(f"{_frames(range(expected, index))} lost", reason)
-            self._unnamed.clear()
-        self._tell_unnamed("no frame lost")
-        self._next_index = index + 1
-        pts, last_pts = packet.header.pts, self._last_pts
-        if last_pts is not None and pts <= last_pts:
-            self._add(f"frame {index} left out", _at(packet, f"time {pts} is not after {last_pts}"))
-            return False
-        self._last_pts = pts
-        return True
+        self._tell_missing(arrivals.settle(header), _at(packet, GONE))
+        before, after = arrivals.pts_around(index)
+        is_late = before is not None and header.pts <= before
+        is_early = after is not None and header.pts >= after
+        arrivals.place(index, None if is_late or is_early else header.pts)
+        if (arrivals.floor or 0) > self._horizon:
+            self._tell_unnamed("no frame lost")
+        if is_late or is_early:
+            wrong = f"not after {before}" if is_late else f"not before {after}"
+            self._add(f"frame {index} left out", _at(packet, f"time {header.pts} is {wrong}"))
+        return not (is_late or is_early)
 
     def cannot_decode(self, packet: FramePacket, error: Exception) -> None:
         """Take a frame that is not what the encoder wrote, or refers to one that is lost."""
@@ -78,9 +99,21 @@ class LossLog:
         else:
             self._add(f"frame {index} lost", _at(packet, str(error)))
 
-    def end(self) -> None:
-        """End a pass: damage at its end may have held any frames."""
-        self._tell_unnamed("unknown frames lost")
+    def end(self, *, is_whole: bool = True) -> None:
+        """End a pass: damage at the end of a file may have held any frames.
+
+        Args:
+            is_whole: whether the end of the file was reached.
+        """
+        if is_whole and self._structure.reorders:
+            self._tell_missing(self.arrivals.settle_to(self.arrivals.newest + 1), "not in the file")
+        self._tell_unnamed("unknown frames lost" if is_whole else "no frame lost")
+
+    def _tell_missing(self, missing: list[range], reason: str) -> None:
+        for indices in missing:
+            self._add(f"{_frames(indices)} lost", "; ".join(self._unnamed) or reason)
+        if missing:
+            self._unnamed.clear()
 
     def _tell_unnamed(self, what: str) -> None:
         for reason in self._unnamed:

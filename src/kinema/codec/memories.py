@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kinema.codec.structure import Structure
 from kinema.errors import MissingReferenceError
 from kinema.models.frames import Reference
 
@@ -12,7 +13,6 @@ class _Memory:
 
     display_index: int
     content: object
-    lifetime: int  # frames that may still refer to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,23 @@ class Memories:
                 raise MissingReferenceError(display_index, display_index + distance)
         return tuple(Reference(contents[display_index + d], d) for d in distances)
 
-    def after(self, display_index: int, content: object, lifetime: int) -> "Memories":
+    def after(
+        self,
+        display_index: int,
+        references: tuple[int, ...],
+        content: object,
+        structure: Structure,
+    ) -> "Memories":
         """Give the buffer as it is once another frame has been coded.
 
         Args:
             display_index: of that frame; what was kept under it is forgotten.
+            references: of that frame, as in the frame header.
             content: what the network gave with it.
-            lifetime: how many frames after it, in coding order, may refer to it.
+            structure: of the sequence; it alone decides what is kept.
         """
-        older = (
-            _Memory(memory.display_index, memory.content, memory.lifetime - 1)
-            for memory in self.kept
-            if memory.lifetime > 1 and memory.display_index != display_index
-        )
-        newest = (_Memory(display_index, content, lifetime),) if lifetime else ()
-        return Memories((*older, *newest))
+        indices = [memory.display_index for memory in self.kept]
+        needed = structure.kept_after(indices, display_index, references)
+        others = (m for m in self.kept if m.display_index != display_index)
+        newest = _Memory(display_index, content)
+        return Memories(tuple(m for m in (*others, newest) if m.display_index in needed))

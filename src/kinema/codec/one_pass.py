@@ -86,7 +86,7 @@ class OnePass:
             KinemaError: as `Encoder.encode_batch`.
         """
         state = self._encoder.state
-        if len(sources) > 1 and state.num_coded and not any(s.is_cut for s in sources):
+        if len(sources) > 1 and state.order.next_index and not any(s.is_cut for s in sources):
             crf = self._steering.choose(self._outlook(sources[0], len(sources)))
             coded = self._encoder.encode_batch([s.frame for s in sources], crf=crf)
             spent = [self._spent(*pair) for pair in zip(sources, coded, strict=True)]
@@ -98,7 +98,7 @@ class OnePass:
         return [self._code_one(source) for source in sources]
 
     def _code_one(self, source: SourceFrame) -> CodedPicture:
-        is_first = source.is_cut or not self._encoder.state.num_coded
+        is_first = source.is_cut or not self._encoder.state.order.next_index
         if is_first:
             self._steering.begin_scene()
             self._encoder.begin_scene()

@@ -5,6 +5,7 @@ frame, and what P frames cost is averaged apart from what I frames cost.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,7 +13,8 @@ from kinema.bitstream.headers import FrameType
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.encoding import EncodeSettings, open_source
 from kinema.codec.look_ahead import SourceFrame, foresee
-from kinema.codec.structure import SequencePlan
+from kinema.codec.order import plan_all
+from kinema.codec.structure import SequencePlan, Structure
 from kinema.codec.target import Outcome
 from kinema.errors import VideoError
 from kinema.video.frame import Frame, VideoFormat
@@ -50,23 +52,26 @@ class Probes:
         settings = replace(settings, model=settings.load_model())
         plan = settings.open_encoder().plan
         run = plan.longest_run(MAX_RUN)
+        if plan.structure.reorders and run > 1:
+            run += 1  # and the frame that closes the group
         self._survey = survey(source, settings, run)
         self._counts = count_types(plan, self._survey.num_frames, self._survey.cuts)
-        self._settings = replace(settings, intra_period=run)
+        self._settings, self._run = replace(settings, intra_period=run), run
         self.outcome = cache(self._outcome)  # at a crf
 
     def _outcome(self, crf: float) -> Outcome:
-        frames = self._survey.frames
-        height, width = frames[0].y.shape
         encoder = self._settings.open_encoder()
         counts: Counter[FrameType] = Counter()
         sizes, psnrs = dict.fromkeys(FrameType, 0), dict.fromkeys(FrameType, 0.0)
-        for group in in_batches(frames, Frame, batch_length(width, height)):
-            for frame, coded in zip(group, encoder.encode_batch(group, crf=crf), strict=True):
+        for group in self._groups(encoder.plan.structure):
+            if encoder.plan.structure.reorders:
+                encoder.begin_scene()
+            sources = {frame.pts: frame for frame in group}
+            for coded in [*encoder.encode_batch(group, crf=crf), *encoder.finish()]:
                 kind = coded.header.frame_type
                 counts[kind] += 1
                 sizes[kind] += len(coded.payload) + PACKET_BYTES
-                psnrs[kind] += psnr_planes(frame, coded.frame).yuv_611
+                psnrs[kind] += psnr_planes(sources[coded.frame.pts], coded.frame).yuv_611
         weights = {kind: self._counts[kind] / count for kind, count in counts.items()}
         return Outcome(
             video_bytes=FILE_BYTES + sum(sizes[k] * weight for k, weight in weights.items()),
@@ -75,13 +80,16 @@ class Probes:
             psnr_db=sum(psnrs[k] * w for k, w in weights.items()) / self._survey.num_frames,
         )
 
+    def _groups(self, structure: Structure) -> Iterator[list[Frame]]:
+        """Divide the frames: run by run where runs are scenes of their own."""
+        height, width = self._survey.frames[0].y.shape
+        length = self._run if structure.reorders else batch_length(width, height)
+        return in_batches(self._survey.frames, Frame, length)
+
 
 def count_types(plan: SequencePlan, num_frames: int, cuts: list[int]) -> Counter[FrameType]:
     """Count the frames of each type in a sequence with scene cuts at these display indices."""
-    bounds = zip([0, *cuts], [*cuts, num_frames], strict=True)
-    return Counter(
-        plan.frame(index, begin).frame_type for begin, end in bounds for index in range(begin, end)
-    )
+    return Counter(each.frame_type for each in plan_all(plan, num_frames, tuple(cuts)))
 
 
 def survey(source: str, settings: EncodeSettings, run: int = 1) -> Survey:

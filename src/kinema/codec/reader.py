@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.limits import Limits
-from kinema.bitstream.packets import AudioPacketData, FramePacket, Packet
+from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket, Packet
 from kinema.codec.batches import batch_length, in_batches
 from kinema.codec.crews import check_division
 from kinema.codec.decoder import Decoder, decode_each
@@ -31,6 +31,8 @@ from kinema.codec.headers import (
     video_format,
 )
 from kinema.codec.losses import LossLog
+from kinema.codec.reordering import Reordering
+from kinema.codec.stretch import Stretch
 from kinema.codec.structure import STRUCTURES, structure_name
 from kinema.errors import ConfigError, FileError
 from kinema.models.registry import LoadedModel, load_model, model_name
@@ -106,7 +108,7 @@ class KinReader:
         self.audio_tracks: tuple[AudioTrack, ...] = audio_tracks(self.header)
         self._structure = STRUCTURES[structure_name(self.header.structure)]
         self._decoder: Decoder | None = None
-        self._losses = LossLog()
+        self._losses = LossLog(self._structure)
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -191,41 +193,42 @@ class KinReader:
         if span is None:
             return
         size = (self.header.width, self.header.height)
-        length = 1 if self._structure.lifetime else batch_length(*size)
+        length = 1 if self._structure.predicts else batch_length(*size)
         if self._decoder is not None:
             self._decoder.reset()  # an earlier pass may have ended anywhere
         packets = self._packets(span, with_audio=with_audio)
+        shown = self._reordering(span)
         for batch in in_batches(packets, FramePacket, length):
             decoded = self._decode([p for p in batch if isinstance(p, FramePacket)])
             for packet in batch:
                 if isinstance(packet, AudioPacketData):
                     yield unpacked_audio(packet)
-                elif packet.offset in decoded and span.has_frame(packet.header.pts):
-                    yield decoded[packet.offset]
+                    continue
+                is_wanted = span.has_frame(packet.header.pts)
+                frame = decoded.get(packet.offset) if is_wanted else None
+                yield from shown.take(packet.header, frame)
+        yield from shown.rest()
+
+    def _reordering(self, span: Span) -> Reordering:
+        """Make what puts the frames of a pass into display order."""
+        return Reordering(self._structure, 0 if span == WHOLE else None)
 
     def _packets(self, span: Span, *, with_audio: bool) -> Iterator[Packet]:
         """Sound packets that a range takes, in file order; what is missing is noted.
 
-        Frames from the intra frame before the range on come too: others may refer to them.
+        Frames from the intra frame before the range on come too, if others may refer to them.
         """
         begin, first = self._offsets(span)
         self._losses.begin(None if first else 0)
-        is_past = False  # beyond the last frame, where audio of the range may still come
+        stretch = Stretch(span, self.header, self._losses, first)
         for packet in self._container.packets(begin):
-            if isinstance(packet, FramePacket):
-                pts = packet.header.pts
-                if span.is_far_past(pts, self.header):
-                    break
-                is_due = not is_past and packet.offset >= first
-                if is_due and self._losses.is_in_order(packet) and span.needs_frame(pts):
-                    yield packet
-                is_past = is_past or span.is_past(pts)
-            elif isinstance(packet, AudioPacketData):
-                if with_audio and span.has_audio(packet, self.header):
-                    yield packet
-            elif not is_past and packet.offset + packet.length_bytes > first:
-                self._losses.damage(packet)
+            is_unheard = isinstance(packet, AudioPacketData) and not with_audio
+            if stretch.needs(packet) and not is_unheard and not isinstance(packet, DamagedPacket):
+                yield packet
             self._check_open()
+            if stretch.is_over:
+                self._losses.end(is_whole=False)
+                return
         self._losses.end()
 
     def _offsets(self, span: Span) -> tuple[int | None, int]:

@@ -15,16 +15,17 @@ from kinema.bitstream.packets import FramePacket
 from kinema.codec.chunk_input import read_chunk
 from kinema.codec.chunk_store import Facts
 from kinema.codec.decoder import Decoder, decode_each
-from kinema.codec.encoder import Encoder
+from kinema.codec.encoder import CodedPicture, Encoder
 from kinema.codec.encoding import EncodeSettings
 from kinema.codec.headers import CODEC_LIMITS, check_decodable, packed_audio
+from kinema.codec.interleaving import Interleaving
 from kinema.codec.reader import DecodeSettings
 from kinema.codec.structure import structure_name
 from kinema.codec.workers import Run
 from kinema.errors import BitstreamError, WeightsMismatchError
 from kinema.models.registry import LoadedModel, load_model
 from kinema.version import VERSION
-from kinema.video.frame import AudioPacket, Frame, Item
+from kinema.video.frame import Frame
 from kinema.video.quality import psnr_planes
 
 Losses: TypeAlias = dict[int, BitstreamError]  # by place in the chunk: why there is no picture
@@ -63,30 +64,36 @@ class EncodeTask:
         return partial(self._code, encoder)
 
     def _code(self, encoder: Encoder, file: BinaryIO, target: Path) -> Facts:
+        chunk = read_chunk(file)
+        encoder.go_to(chunk.first_frame - len(chunk.lead), chunk.period_start)
+        encoder.encode_batch(chunk.lead, crf=self.settings.crf)  # lies in the chunk before
+        queue = Interleaving(encoder.plan.structure, chunk.first_frame)
         psnr: list[tuple[float, float, float]] = []
-        first_frame, period_start, batches = read_chunk(file)
-        encoder.go_to(first_frame, period_start)
         with ContainerWriter(target, self.header, overwrite=True, limits=CODEC_LIMITS) as writer:
-            for items, is_cut in batches:
+            for items, is_cut in chunk.batches:
                 if is_cut:
                     encoder.begin_scene()
-                psnr += self._write(writer, encoder, items)
+                for item in items:
+                    queue.add(item)
+                frames = [item for item in items if isinstance(item, Frame)]
+                pictures = encoder.encode_batch(frames, crf=self.settings.crf)
+                psnr += _write(writer, queue, pictures)
+            psnr += _write(writer, queue, encoder.finish())
         return {"psnr": psnr}
 
-    def _write(
-        self, writer: ContainerWriter, encoder: Encoder, items: list[Item]
-    ) -> Iterator[tuple[float, float, float]]:
-        """Code the frames among some items at once, write all in order, give PSNR of Y, U and V."""
-        frames = [item for item in items if isinstance(item, Frame)]
-        pictures = iter(encoder.encode_batch(frames, crf=self.settings.crf))
-        for item in items:
-            if isinstance(item, AudioPacket):
-                writer.write_audio(packed_audio(item))
-                continue
-            picture = next(pictures)
-            writer.write_frame(picture.header, picture.payload)
-            quality = psnr_planes(item, picture.frame)
-            yield quality.y, quality.u, quality.v
+
+def _write(
+    writer: ContainerWriter, queue: Interleaving, pictures: list[CodedPicture]
+) -> Iterator[tuple[float, float, float]]:
+    """Write pictures, and audio between them; give PSNR of Y, U and V."""
+    for packet in queue.audio():
+        writer.write_audio(packed_audio(packet))
+    for picture in pictures:
+        writer.write_frame(picture.header, picture.payload)
+        quality = psnr_planes(queue.take(picture.header), picture.frame)
+        yield quality.y, quality.u, quality.v
+        for packet in queue.audio():
+            writer.write_audio(packed_audio(packet))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +130,11 @@ class DecodeTask:
 
 
 def _decode(decoder: Decoder, file: BinaryIO, target: Path) -> Losses:
-    batches: list[list[FramePacket]] = pickle.load(file)  # noqa: S301  # the parent wrote it
+    lead: list[FramePacket]
+    batches: list[list[FramePacket]]
+    lead, batches = pickle.load(file)  # noqa: S301  # the parent wrote it
     decoder.reset()
+    decode_each(decoder, lead)  # its pictures belong to the chunk before
     losses: Losses = {}
     place = 0
     with target.open("wb") as output:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from kinema.parts.channels import Channel
 
+MAX_LEVEL = 15
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -16,10 +18,12 @@ class Reference:
     Attributes:
         memory: what the network gave with the coded frame; of one picture.
         distance: display index of the reference minus that of the frame; below 0 in the past.
+        level: reliability, 0 to 15; 0: as if it were not there.
     """
 
     memory: object
     distance: int
+    level: int = MAX_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,33 @@ class VideoModel(Protocol):
             crf: (B,) qualities, 0 to 63.
             size: (H/16, W/16).
             channel: where the symbols go to, or come from.
-            references: in the order of the frame header; none for intra frames. With any, B is 1.
+            references: in the order of the frame header; none for I frames, one in the past for P
+                frames, one in the past and one in the future for B frames. With any, B is 1.
 
         Returns:
             the pictures as the decoder knows them.
+        """
+
+
+@runtime_checkable
+class RatesReferences(Protocol):
+    """A network that tells how far references are to be relied on; the frame header carries it."""
+
+    def rate_references(
+        self,
+        x: Tensor,
+        crf: Tensor,
+        size: tuple[int, int],
+        references: tuple[Reference, ...],
+    ) -> tuple[int, ...]:
+        """Give a level for each reference; the encoder alone asks.
+
+        Args:
+            x: (1, 96, H/8, W/8) picture units.
+            crf: (1,) quality, 0 to 63.
+            size: (H/16, W/16).
+            references: as for `code_frame`, one or two.
+
+        Returns:
+            levels, 0 to 15, in the order of the references.
         """

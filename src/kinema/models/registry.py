@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "intra"
+LEVEL_GAINS = (8.0, 8.0, 6.0, 4.0, 2.0, 0.0)  # see `ModelEntry`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class ModelEntry:
     summary: str
     base: str | None = None  # weights of the system it contains, likewise; shipped once
     intra_gain: float = 0.0  # crf by which I frames are finer, since P frames keep what they bring
+    # The same in random access: I frames, then frames whose nearest reference is 16 or more frames
+    # away, 8, 4, 2, 1.
+    level_gains: tuple[float, ...] = LEVEL_GAINS
 
 
 def _build_small(module: str) -> "nn.Module":
@@ -79,6 +83,7 @@ class LoadedModel:
     frozen: "FrozenModel"
     structures: tuple[str, ...] = ("all-intra",)  # as in `ModelEntry`
     intra_gain: float = 0.0  # likewise
+    level_gains: tuple[float, ...] = LEVEL_GAINS  # likewise
 
     @property
     def fingerprint(self) -> bytes:
@@ -112,6 +117,7 @@ def load_model(
         frozen=frozen,
         structures=entry.structures,
         intra_gain=entry.intra_gain,
+        level_gains=entry.level_gains,
     )
 
 
