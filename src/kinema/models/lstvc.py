@@ -13,7 +13,9 @@ previous picture, that is what stays, to the last bit: what was once paid for is
 Source: LSTVC (docs/papers/lstvc.md names its sections and what is the same, different or unstated).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -34,6 +36,13 @@ class LstvcConfig(MovingConfig):
     state_channels: int = 64  # of the temporal prior
     refinement_channels: int = 128
     refinement_blocks: int = 3
+
+
+class Prediction(NamedTuple):
+    """What earlier frames tell of a P frame: (B, 96, H/8, W/8) picture units, and a context."""
+
+    warped: Tensor
+    context: Context
 
 
 class LstvcCodec(MovingCodec):
@@ -73,24 +82,66 @@ class LstvcCodec(MovingCodec):
     ) -> CodedFrame:
         """Carry P frames: what the warped picture misses."""
         state = self.long_term(before.state, before.latents[0], motion)
+        seen = self.predict(before, motion, self.long_term.tell(state))
+
+        def refine(rough: Tensor) -> Tensor:
+            return self.refinement(rough, seen.warped, seen.context.stream, crf)
+
+        coded, rough = self.code_missing(x, crf, size, channel, seen, refine)
+        x_hat = refine(rough)
+        return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
+
+    def predict(self, before: Memory, motion: Tensor, told: Tensor) -> Prediction:
+        """Gather what earlier frames tell.
+
+        Args:
+            before: memory of the previous frame.
+            motion: decoded field to it, (B, 2, h, w).
+            told: what states carried on tell the context, (B, P, h, w).
+        """
         warped = warp_picture(before.picture, motion)
         coarse = self.coarse(warped)
-        told = self.long_term.tell(state)
         stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
-        prior = self.contextual.spatial
+        return Prediction(warped, Context(stream, coarse, before.z_hat))
+
+    def code_missing(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        seen: Prediction,
+        refine: Callable[[Tensor], Tensor],
+    ) -> tuple[CodedLatent, Tensor]:
+        """Carry the latent of what the warped picture misses.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            seen: what earlier frames tell.
+            refine: from a picture before to one after refinement.
+
+        Returns:
+            the latent, and the picture before refinement.
+        """
+        prior, coarse = self.contextual.spatial, seen.context.coarse
         assert isinstance(prior, TemporalPrior)
-        guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
+        guide = TemporalGuide(prior, seen.context, is_centred=True)
+
+        def rough(coded: CodedLatent) -> Tensor:
+            return seen.warped + self.synthesis.blocks(coded.y_hat - coarse)
 
         def picture(coded: CodedLatent) -> Tensor:
-            added = self.synthesis.blocks(coded.y_hat - coarse)
-            return self.refinement(warped + added, warped, stream, crf)
+            return refine(rough(coded))
 
         latent = None
         if x is not None:
-            latent = LatentInput(coarse + self.analysis.blocks(x - warped), self.error_weight(crf))
+            missing = self.analysis.blocks(x - seen.warped)
+            latent = LatentInput(coarse + missing, self.error_weight(crf))
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
-        x_hat = picture(coded)
-        return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
+        return coded, rough(coded)
 
 
 def build_small() -> LstvcCodec:

@@ -43,6 +43,7 @@ class Memory(NamedTuple):
         fields: of the same frames to the one before each, one less than latents, newest first.
         z_hat: symbols of the hyper-latent.
         state: what a system carries on from frame to frame, (B, C, h, w) on the grid; or None.
+        features: likewise, of the frame alone, (B, C, 2h, 2w) on the grid; or None.
     """
 
     picture: Tensor
@@ -50,6 +51,7 @@ class Memory(NamedTuple):
     fields: tuple[Tensor, ...]
     z_hat: Tensor
     state: Tensor | None = None
+    features: Tensor | None = None
 
 
 class MovingCodec(IntraCodec):

@@ -6,12 +6,19 @@ from functools import partial
 
 from torch import nn
 
-from kinema.models import dual_domain, intra, lstvc, lstvc_paper
+from kinema.models import cama, dual_domain, intra, lstvc, lstvc_paper
 from kinema.train.alignment import alignment_objective, start_alignment
-from kinema.train.conditional import conditional_objective, start_conditional
+from kinema.train.conditional import conditional_objective, start_conditional, start_features
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
-from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_PAPER, LSTVC_SMALL, Stage
+from kinema.train.stages import (
+    CAMA_SMALL,
+    DUAL_DOMAIN_SMALL,
+    INTRA_SMALL,
+    LSTVC_PAPER,
+    LSTVC_SMALL,
+    Stage,
+)
 from kinema.train.two_stage import (
     MS_SSIM_LAGRANGIANS,
     MSE_LAGRANGIANS,
@@ -43,6 +50,7 @@ RECIPES: dict[str, Recipe] = {
         DUAL_DOMAIN_SMALL, dual_domain.build_small, start_alignment, alignment_objective
     ),
     "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
+    "cama-small": Recipe(CAMA_SMALL, cama.build_small, start_features, conditional_objective),
 }
 
 

@@ -1,8 +1,9 @@
 """Training recipes as data: one tuple of stages per system, read like a paper's table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from kinema.nn.exact import Arithmetic
+from kinema.train.weighting import FrameWeights, QualityAware, Uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Stage:
     focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
     lagrangian: float | None = None  # the weight of distortion, where it is fixed
     metric: str = "mse"  # of distortion; or "ms-ssim"
+    weights: FrameWeights = field(default_factory=Uniform)  # of distortion, by P frame
 
 
 # The block transform is the best linear one from the start; a step of AdamW, the same for every
@@ -155,6 +157,16 @@ LSTVC_SMALL = (
         frozen=_UNIFIED,
         decide=1.0,
     ),
+)
+
+# From LSTVC on: features and what they tell begin as nothing. Every P frame is coded at the same
+# crf, so that weights follow the references alone.
+_BY_REFERENCES = QualityAware(cycle=(1.0,))
+
+CAMA_SMALL = (
+    replace(LSTVC_SMALL[0], steps=1200, lr=3e-4),
+    replace(LSTVC_SMALL[1], weights=_BY_REFERENCES),
+    replace(LSTVC_SMALL[2], weights=_BY_REFERENCES),
 )
 
 # LSTVC and LSTVC+ as published: 16 clips of 7 frames, crops of 256x256, a learning rate of 1e-4. A
