@@ -221,3 +221,37 @@ LSTVC_PAPER = (
         window=6,
     ),
 )
+
+# DCVC-TCM and CAMA: crops of 256x256, a learning rate of 1e-4, in each part from few frames to
+# many; then cascaded over 5 to 7 frames, and over 32. A step is a clip.
+_TCM_MOTION = ("flow.", "motion_analysis.", "motion_synthesis.", "motion.")
+_TCM_PARTS = (
+    replace(LSTVC_PAPER[0], batch=8),
+    *(
+        replace(
+            LSTVC_PAPER[1], name=f"{focus}, {frames} frames", focus=focus, steps=steps,
+            batch=8, num_frames=frames, frozen=("intra.", *frozen),
+        )
+        for focus, steps, frozen in (
+            ("motion", 10000, ()),
+            ("contexts", 5000, _TCM_MOTION),
+            ("latents", 10000, _TCM_MOTION),
+            ("all", 15000, ()),
+        )
+        for frames in (2, 3, 5, 7)
+    ),
+)  # fmt: skip
+
+
+def _cascaded(weights: FrameWeights) -> tuple[Stage, ...]:
+    """Stages whose gradients pass through whole clips."""
+    last = replace(LSTVC_PAPER[3], weights=weights, batch=4, warmup=50)
+    return (
+        replace(last, name="cascade, 5 frames", steps=10000, num_frames=5, window=5, lr=5e-5),
+        replace(last, name="cascade, 7 frames", steps=10000, num_frames=7, window=7, lr=5e-5),
+        replace(last, name="cascade, 32 frames", steps=3000, num_frames=32, window=32, batch=1),
+    )
+
+
+TCM_PAPER = (*_TCM_PARTS, *_cascaded(Uniform()))
+CAMA_PAPER = (*_TCM_PARTS, *_cascaded(QualityAware()))

@@ -44,7 +44,7 @@ def two_stage_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome
     assert isinstance(model, LstvcPaperCodec)
     frames = pictures(batch)
     if stage.focus == "flow":
-        return _flow(model, frames)
+        return flow_outcome(model.flow, frames)
     crf = draw_crf(stage, len(frames[0]), frames[0].device)
     if stage.focus == "compensation":
         return _compensation(model, frames, crf, stage)
@@ -52,9 +52,9 @@ def two_stage_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome
 
 
 def start_two_stage(model: nn.Module, sampler: CropSampler) -> None:
-    """Begin with the shipped intra codec."""
+    """Begin with the shipped intra codec, as `intra` of the model."""
     del sampler
-    assert isinstance(model, LstvcPaperCodec)
+    assert isinstance(model.intra, nn.Module)
     load_parameters(WEIGHTS / "intra-small.safetensors", model.intra)
 
 
@@ -73,11 +73,11 @@ def draw_crf(stage: Stage, count: int, device: torch.device) -> Tensor:
     return best + (worst - best) * torch.rand(count, device=device)
 
 
-def _flow(model: LstvcPaperCodec, frames: list[Tensor]) -> Outcome:
-    """Error of frames warped from those before them, neither of them coded."""
+def flow_outcome(find: nn.Module, frames: list[Tensor]) -> Outcome:
+    """Error of frames warped from those before them by the flow that a net finds; none is coded."""
     losses, qualities = [], []
     for before, now in zip(map(enter, frames), map(enter, frames[1:]), strict=False):
-        flow = model.flow(now, before).float()
+        flow = find(now, before).float()
         error = warp(before, flow) - now
         rough = flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean()
         losses.append((error.square() + 1e-6).sqrt().mean() + ROUGHNESS * rough)
