@@ -91,7 +91,7 @@ def test_everything_is_taught_in_the_end(network, batch):
         "motion.",
         "contextual.",
         "temporal.",
-        "warping.adapt.2.",
+        "warping.adapt.0.",
         "warping.begin.",
     )
     for prefix in prefixes:
