@@ -119,8 +119,13 @@ def shake(network, x):
     x = torch.nn.functional.pixel_unshuffle(x, 2)
     network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
     with torch.no_grad():
-        network.coarse.linear.copy_(network.analysis.linear)
-        for parameter in network.parameters():
+        if isinstance(network, DualDomainCodec):
+            network.coarse.linear.copy_(network.analysis.linear)
+        if isinstance(network, LstvcCodec):
+            network.cosines.start_from(network.analysis.linear)
+        for name, parameter in network.named_parameters():
+            if name == "cosines.gain":  # always above 0
+                continue
             spread = float(parameter.abs().mean())
             parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
     return network

@@ -50,7 +50,7 @@ TINY_PAPER = IntraPaperConfig(
     synthesis_blocks=1,
     prior_blocks=1,
 )
-CONDITIONAL = ("motion.", "coarse.", "alignment.", "contextual.", "long_term.", "refinement.")
+CONDITIONAL = ("motion.", "cosines.", "alignment.", "contextual.", "long_term.", "refinement.")
 SYSTEMS = {
     "intra": System(IntraCodec, build_small, IntraConfig(), 96, exact=True),
     "dual_domain": System(

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kinema.models.cama import CamaCodec
 from kinema.models.frames import Reference
 from kinema.models.lstvc import LstvcCodec
+from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate
 from kinema.parts.planes import whole_picture
 from kinema.parts.quality import rd_lambda
@@ -53,8 +55,6 @@ def test_it_starts_with_the_coarse_latent_as_prediction(started):
         mean, log_scale = leave.weight.view(4, 2, -1).unbind(1)
         assert not mean.any()
         assert log_scale.any()
-    steps = started.contextual.steps.table.knots
-    assert torch.equal(steps, started.latent.steps.table.knots)
 
 
 def test_what_stands_still_stays(started, sampler):
@@ -148,4 +148,7 @@ def test_cama_begins_as_the_shipped_lstvc():
         torch.nn.init.constant_(parameter, 0.25)
     RECIPES["cama-small"].start(network, None)
     same = {n.split(".")[0] for n, p in network.named_parameters() if bool((p == 0.25).all())}
-    assert same == {"features", "tell", "show"}
+    files = [load_file(WEIGHTS / f"{name}-small.safetensors") for name in ("intra", "lstvc")]
+    shipped = {name.split(".")[1] for values in files for name in values}
+    assert same == {name for name, _ in network.named_children()} - shipped
+    assert {"features", "tell", "show"} <= same

@@ -22,7 +22,7 @@ from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.motion_field import sample_cells
-from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
+from kinema.parts.temporal import BlockTransform, Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
 
@@ -35,6 +35,7 @@ class DualDomainCodec(MovingCodec):
 
     def __init__(self, config: MovingConfig) -> None:
         super().__init__(config)
+        self.coarse = BlockTransform(config.intra.prior.latent_channels)
         self.temporal = TemporalPrior(config.intra.prior, config.context.stage.stream_channels)
 
     def code_predicted(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
+from kinema.parts.block_cosines import folded_cosines
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, Guide, LatentCodec, LatentInput
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
@@ -161,7 +162,7 @@ class IntraCodec(nn.Module):
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:
-        """Begin as the best block transform: KLT, high-rate steps, Gaussian scales.
+        """Begin as a block transform: cosines, strongest first, high-rate steps, Gaussian scales.
 
         Args:
             patches: (N, 384) folded 16x16 patches in picture units, N much larger than 384.
@@ -170,9 +171,9 @@ class IntraCodec(nn.Module):
         weight = torch.ones(patches.shape[1], dtype=torch.float64)
         weight.view(96, 4)[64:] = math.sqrt(4 * CHROMA_WEIGHT / LUMA_WEIGHT)
         levels = patches.double() / STEPS_PER_LEVEL * weight
-        power = levels.T @ levels / len(levels)
-        values, vectors = torch.linalg.eigh(power)
-        values, basis = values.flip(0)[:latent], vectors.flip(1)[:, :latent]
+        rows = folded_cosines().to(levels.device)
+        values, order = (levels @ rows.T).square().mean(0).sort(descending=True)
+        values, basis = values[:latent], rows[order[:latent]].T
         whiten = torch.exp2(torch.round(torch.log2(SPREAD / values.clamp(min=0.01).sqrt())))
         forward = (basis * whiten).T * weight / STEPS_PER_LEVEL
         backward = basis / whiten / weight[:, None] * STEPS_PER_LEVEL

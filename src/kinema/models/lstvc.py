@@ -2,8 +2,8 @@
 
     field --- MotionCodec                                   state --- LongTermPrior --- state
     previous picture, latents, state --- alignment --- context (stream, coarse latent)
-    x --- block transform --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
-    y_hat - coarse latent --- block transform back --- (+) warped picture --- x_linear
+    x --- cosines --- y --- (-) prediction --- LatentCodec --- (+) prediction --- y_hat
+    y_hat - coarse latent --- cosines back --- (+) warped picture --- x_linear
     x_linear --- ContextualRefinement(warped picture, context) --- x_hat
 
 I frames are those of the intra codec. Symbols of a P frame say what is missing from the prediction
@@ -22,9 +22,11 @@ from torch import Tensor
 from kinema.models.frames import CodedFrame
 from kinema.models.intra import initial_log_steps
 from kinema.models.moving import Memory, MovingCodec, MovingConfig
+from kinema.parts.block_cosines import CosineTransform
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
+from kinema.parts.quality import rd_lambda
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
@@ -65,6 +67,7 @@ class LstvcCodec(MovingCodec):
         super().__init__(config)
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
+        self.cosines = CosineTransform(prior.latent_channels)
         self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
         self.refinement = ContextualRefinement(
@@ -100,7 +103,7 @@ class LstvcCodec(MovingCodec):
             told: what states carried on tell the context, (B, P, h, w).
         """
         warped = warp_picture(before.picture, motion)
-        coarse = self.coarse(warped)
+        coarse = self.cosines(warped)
         stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
         return Prediction(warped, Context(stream, coarse, before.z_hat))
 
@@ -131,17 +134,22 @@ class LstvcCodec(MovingCodec):
         guide = TemporalGuide(prior, seen.context, is_centred=True)
 
         def rough(coded: CodedLatent) -> Tensor:
-            return seen.warped + self.synthesis.blocks(coded.y_hat - coarse)
+            return seen.warped + self.cosines.inverse(coded.y_hat - coarse)
 
         def picture(coded: CodedLatent) -> Tensor:
             return refine(rough(coded))
 
         latent = None
         if x is not None:
-            missing = self.analysis.blocks(x - seen.warped)
-            latent = LatentInput(coarse + missing, self.error_weight(crf))
+            weight = rd_lambda(crf)[:, None] * self.cosines.latent_weight()
+            latent = LatentInput(coarse + self.cosines.free(x - seen.warped), weight)
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         return coded, rough(coded)
+
+    def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
+        """Cosines of the picture, whatever latent it was decoded from."""
+        del coded
+        return self.cosines(picture)
 
 
 def build_small() -> LstvcCodec:

@@ -22,7 +22,7 @@ from kinema.parts.motion_field import VECTOR_UNITS, compose_fields
 from kinema.parts.motion_scales import MotionScales, by_places, cheapest
 from kinema.parts.motion_search import estimate_field, estimate_fields
 from kinema.parts.planes import unpack_planes, whole_picture
-from kinema.parts.temporal import Alignment, BlockTransform, ContextConfig
+from kinema.parts.temporal import Alignment, ContextConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,6 @@ class MovingCodec(IntraCodec):
         self.moving_config = config
         self.scales = MotionScales()
         self.motion = MotionCodec(config.motion)
-        self.coarse = BlockTransform(latent)
         self.alignment = Alignment(config.context, latent)
 
     def code_frame(
@@ -185,11 +184,21 @@ class MovingCodec(IntraCodec):
     ) -> Memory:
         """Make the memory of a frame from its picture, its latent and what was known before."""
         count = self.moving_config.context.stage.max_references
-        newest = self.latent.on_grid(coded.y_hat).float().clamp(LOW, HIGH)
+        picture = whole_picture(x_hat.float())
+        newest = self.reference_latent(coded, picture)
         latents = (newest, *(before.latents if before else ()))[:count]
         fields = () if before is None or motion is None else (motion, *before.fields)
-        picture = whole_picture(x_hat.float())
         return Memory(picture, latents, fields[: len(latents) - 1], coded.z_hat, state)
+
+    def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
+        """What later frames will look at, (B, M, h, w) on the grid: here, the latent as decoded.
+
+        Args:
+            coded: latent of the frame.
+            picture: of the frame, whole samples.
+        """
+        del picture
+        return self.latent.on_grid(coded.y_hat).float().clamp(LOW, HIGH)
 
 
 def memory_of(references: tuple[Reference, ...]) -> Memory | None:

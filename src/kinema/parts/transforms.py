@@ -1,8 +1,8 @@
 """Analysis g_a and synthesis g_s of a picture: a linear transform and what it misses.
 
-The linear path is a 16x16 block transform (luma and both chroma planes together) that starts as
-the Karhunen-Loeve transform of training patches; convolutional branches that start as nothing
-learn the rest: shape-adaptive bases in the analysis, deblocking and texture in the synthesis.
+The linear path is a block transform, 16x16 for luma and 8x8 for chroma, that starts as a cosine
+transform; convolutional branches that start as nothing learn the rest: shape-adaptive bases in the
+analysis, deblocking and texture in the synthesis.
 
     analysis   x 96@1/8 --- fold 2x2 --- linear ------------------- (+) --- y M@1/16
                    `------- blocks@1/8 --- down --- blocks@1/16 ----'

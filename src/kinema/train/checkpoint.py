@@ -22,8 +22,8 @@ class Ema:
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
         """Move towards the model's parameters: the old average keeps a share of `decay`."""
-        for name, parameter in model.named_parameters():
-            self.values[name].lerp_(parameter.detach(), 1.0 - decay)
+        own = [self.values[name] for name, _ in model.named_parameters()]
+        torch._foreach_lerp_(own, [p.detach() for p in model.parameters()], 1.0 - decay)
 
 
 def save_parameters(path: Path, ema: Ema) -> None:

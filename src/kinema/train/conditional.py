@@ -13,6 +13,7 @@ from kinema.parts.channels import Estimate
 from kinema.parts.quality import MAX_CRF, rd_lambda, shift_crf
 from kinema.parts.temporal import TemporalPrior
 from kinema.train.alignment import pictures, start_alignment
+from kinema.train.basis import tell_in_cosines
 from kinema.train.checkpoint import load_parameters
 from kinema.train.data import Batch, CropSampler
 from kinema.train.losses import balance, plane_error, plane_mse, psnr
@@ -33,8 +34,10 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
     crf = torch.rand(len(frames[0]), device=frames[0].device) * MAX_CRF
     with torch.no_grad():
         intra = Estimate(noise=False, decide=stage.decide)
-        coded = model.code_frame(frames[0], crf, size, intra)
-        errors = [plane_error(*plane_mse(frames[0], coded.x_hat))]
+        finer = torch.minimum(crf, MAX_CRF - crf).clamp(max=stage.intra_gain)
+        coded = model.code_frame(frames[0], crf - finer, size, intra)
+        worth = rd_lambda(crf - finer) / rd_lambda(crf)  # of the I frame's errors
+        errors = [worth * plane_error(*plane_mse(frames[0], coded.x_hat))]
     rates, qualities, memory = [], [], coded.memory
     for index, x in enumerate(frames[1:]):
         memory = _detached(memory) if index % stage.window == 0 else memory
@@ -58,6 +61,7 @@ def start_conditional(model: nn.Module, sampler: CropSampler) -> None:
     other = DualDomainCodec(model.moving_config)
     start_alignment(other, sampler)
     take_over(model, other)
+    tell_in_cosines(model)
 
 
 def start_features(model: nn.Module, sampler: CropSampler) -> None:

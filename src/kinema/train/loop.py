@@ -131,7 +131,7 @@ class Trainer:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 1e-4}, {"params": plain, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
+        return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
     def run(self) -> RunState:
         """Train until the recipe or the budget ends; leave a checkpoint."""

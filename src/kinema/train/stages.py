@@ -26,6 +26,7 @@ class Stage:
     clip_norm: float = 1.0  # gradients longer than this are shortened
     ema_decay: float = 0.999
     focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
+    intra_gain: float = 0.0  # crf by which I frames are finer than P frames, as when coding
     lagrangian: float | None = None  # the weight of distortion, where it is fixed
     metric: str = "mse"  # of distortion; or "ms-ssim"
     weights: FrameWeights = field(default_factory=Uniform)  # of distortion, by P frame
@@ -116,6 +117,8 @@ DUAL_DOMAIN_SMALL = (
     ),
 )
 
+_CONDITIONAL = ("analysis.", "latent.", "synthesis.", "cosines.")
+
 LSTVC_SMALL = (
     Stage(
         name="short clips",
@@ -124,9 +127,10 @@ LSTVC_SMALL = (
         crop=160,
         num_frames=6,
         window=2,
+        intra_gain=8.0,
         lr=4e-4,
         final_lr=3e-5,
-        frozen=_UNIFIED,
+        frozen=_CONDITIONAL,
         decide=1.0,
     ),
     Stage(
@@ -136,10 +140,11 @@ LSTVC_SMALL = (
         crop=192,
         num_frames=10,
         window=3,
+        intra_gain=8.0,
         lr=1e-4,
         final_lr=1e-5,
         warmup=20,
-        frozen=_UNIFIED,
+        frozen=_CONDITIONAL,
         decide=1.0,
     ),
     Stage(
@@ -149,12 +154,13 @@ LSTVC_SMALL = (
         crop=256,
         num_frames=4,
         window=2,
+        intra_gain=8.0,
         lr=2e-5,
         final_lr=5e-6,
         warmup=20,
         arithmetic=Arithmetic.FAKE,
         autocast=False,
-        frozen=_UNIFIED,
+        frozen=_CONDITIONAL,
         decide=1.0,
     ),
 )
