@@ -54,6 +54,17 @@ def tiny_lstvc_config(tiny_moving):
 
 
 @pytest.fixture
+def tiny_cama_config(tiny_moving):
+    """CAMA with hardly any channels."""
+    from kinema.models.cama import CamaConfig
+    from kinema.parts.feature_alignment import FeatureConfig
+
+    features = FeatureConfig(widths=(8, 8, 4), groups=(2, 2, 1), hidden_channels=4)
+    narrow = {"state_channels": 8, "refinement_channels": 8, "refinement_blocks": 1}
+    return CamaConfig(**tiny_moving, **narrow, features=features)
+
+
+@pytest.fixture
 def pictures():
     """Make seeded pictures: (B, 96, H/8, W/8) in picture units, smooth with some texture."""
     import torch

@@ -8,6 +8,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
+from kinema.models.cama import CamaCodec
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
@@ -93,6 +94,20 @@ def tiny_lstvc(tiny_lstvc_config, pictures):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         network = shake(LstvcCodec(tiny_lstvc_config), pictures(24, 64, 64, seed))
+        network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
+        return network
+
+    return make
+
+
+@pytest.fixture
+def tiny_cama(tiny_cama_config, pictures):
+    """Make a CAMA with hardly any channels and no parameter at zero."""
+
+    def make(seed=0):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        network = shake(CamaCodec(tiny_cama_config), pictures(24, 64, 64, seed))
         network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
         return network
 

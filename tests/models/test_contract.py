@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from kinema.errors import ConfigError
+from kinema.models.cama import CamaCodec, CamaConfig
+from kinema.models.cama import build_small as build_cama
 from kinema.models.configs import from_dict, to_dict
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.dual_domain import build_small as build_dual_domain
@@ -48,6 +50,10 @@ TINY_PAPER = IntraPaperConfig(
     synthesis_blocks=1,
     prior_blocks=1,
 )
+CONDITIONAL = (
+    *("motion.", "cosines.", "block_sizes."),
+    *("alignment.", "contextual.", "long_term.", "refinement."),
+)
 SYSTEMS = {
     "intra": System(IntraCodec, build_small, IntraConfig(), 96, exact=True),
     "dual_domain": System(
@@ -64,15 +70,15 @@ SYSTEMS = {
         LstvcConfig(),
         96,
         exact=True,
-        looks_back=(
-            "motion.",
-            "cosines.",
-            "block_sizes.",
-            "alignment.",
-            "contextual.",
-            "long_term.",
-            "refinement.",
-        ),
+        looks_back=CONDITIONAL,
+    ),
+    "cama": System(
+        CamaCodec,
+        build_cama,
+        CamaConfig(),
+        96,
+        exact=True,
+        looks_back=(*CONDITIONAL, "features.", "tell.", "show."),
     ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }
@@ -89,14 +95,10 @@ def system(name):
 
 
 @pytest.fixture
-def trainable(name, tiny_intra, tiny_dual_domain, tiny_lstvc):
+def trainable(name, request):
     """The tiny system as it trains."""
-    if name == "intra":
-        return tiny_intra()
-    if name == "dual_domain":
-        return tiny_dual_domain()
-    if name == "lstvc":
-        return tiny_lstvc()
+    if name != "intra_paper":
+        return request.getfixturevalue(f"tiny_{name}")()
     torch.manual_seed(0)
     network = IntraPaperCodec(TINY_PAPER)
     with torch.no_grad():

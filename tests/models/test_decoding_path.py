@@ -133,7 +133,7 @@ def test_decoding_uses_only_exact_operations(network, coded, read):
     assert {"convolution", "bmm", "index_copy_"} <= watch.seen
 
 
-@pytest.mark.parametrize("system", ["tiny_dual_domain", "tiny_lstvc"])
+@pytest.mark.parametrize("system", ["tiny_dual_domain", "tiny_lstvc", "tiny_cama"])
 def test_decoding_p_frames_uses_only_exact_operations(system, request, pictures, freeze, tables):
     network = freeze(request.getfixturevalue(system)())
     frames = [pictures(1, 80, 112, seed) for seed in range(3)]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from kinema.errors import ShapeError
 from kinema.parts.motion_field import FIELD_LIMIT
-from kinema.parts.motion_search import estimate_field
+from kinema.parts.motion_search import estimate_field, estimate_fields
 from kinema.parts.warping import warp_planes
 
 CRF = torch.tensor([20.0])
@@ -146,3 +146,27 @@ def test_sizes_must_fit():
         estimate_field(picture, picture, None, CRF)
     with pytest.raises(ShapeError, match="expected equal"):
         estimate_field(picture[..., :32], picture[..., :16], None, CRF)
+
+
+@pytest.mark.parametrize("size", [(160, 224), (112, 80)])
+def test_reduced_pictures_give_fields_of_the_full_size(size):
+    current, reference = pan(size, 16, -8)
+    usual = torch.zeros(1, 2, size[0] // 16, size[1] // 16)
+    full, half, quarter = estimate_fields(current, reference, usual, CRF, (1, 2, 4))
+    assert torch.equal(full, estimate_field(current, reference, usual, CRF))
+    for factor, field in ((2, half), (4, quarter)):
+        assert field.shape == full.shape
+        assert torch.equal(field, field.round())
+        assert (field % factor == 0).all()
+        assert torch.equal(field[:, :, 0, 0], field[:, :, factor - 1, factor - 1])
+        error = (field - torch.tensor([64, -32]).view(1, 2, 1, 1)).abs()
+        assert error.flatten().median() <= 2 * factor
+
+
+def test_motion_beyond_the_reach_is_found_in_reduced_pictures():
+    current, reference = pan((128, 640), 120, 0)
+    full, half = estimate_fields(current, reference, None, CRF, (1, 2))
+    wanted = torch.tensor([480.0, 0.0]).view(1, 2, 1, 1)
+    missed, found = ((inside(f, 120, 0) - wanted[..., 0]).abs().median() for f in (full, half))
+    assert found <= 4
+    assert found <= missed

@@ -13,7 +13,9 @@ previous picture, that is what stays, to the last bit: what was once paid for is
 Source: LSTVC (docs/papers/lstvc.md names its sections and what is the same, different or unstated).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -37,6 +39,20 @@ class LstvcConfig(MovingConfig):
     state_channels: int = 64  # of the temporal prior
     refinement_channels: int = 128
     refinement_blocks: int = 3
+
+
+class Prediction(NamedTuple):
+    """What is known of a P frame before its latent.
+
+    Attributes:
+        warped: (B, 96, H/8, W/8) picture units.
+        context: with the coarse latent in the sizes below.
+        sizes: of transform blocks, (B, h, w); None before they are decoded: all 16x16.
+    """
+
+    warped: Tensor
+    context: Context
+    sizes: Tensor | None = None
 
 
 class LstvcCodec(MovingCodec):
@@ -78,33 +94,86 @@ class LstvcCodec(MovingCodec):
     ) -> CodedFrame:
         """Carry P frames: what the warped picture misses."""
         state = self.long_term(before.state, before.latents[0], motion)
-        warped = warp_picture(before.picture, motion)
-        told = self.long_term.tell(state)
-        whole, chain = self.cosines(warped), self.chain(before, motion)
-        stream = self.alignment(whole, list(before.latents), chain, more=told)
-        missed = None if x is None else x - warped
-        sizes, stream = self.block_sizes.code(self._prices(missed, crf), stream, crf, channel)
-        coarse = self.cosines(warped, sizes)
-        prior = self.contextual.spatial
-        assert isinstance(prior, TemporalPrior)
-        guide = TemporalGuide(prior, Context(stream, coarse, before.z_hat), is_centred=True)
+        seen = self.predict(before, motion, self.long_term.tell(state))
+        seen = self.divide(x, crf, channel, seen)
 
-        def picture(coded: CodedLatent) -> Tensor:
-            added = self.cosines.inverse(coded.y_hat - coarse, sizes)
-            return self.refinement(warped + added, warped, stream, crf)
+        def refine(rough: Tensor) -> Tensor:
+            return self.refinement(rough, seen.warped, seen.context.stream, crf)
 
-        latent = None
-        if missed is not None:
-            latent = LatentInput(coarse + self.cosines.free(missed, sizes), self._worth(crf))
-        coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
-        x_hat = picture(coded)
+        coded, rough = self.code_missing(x, crf, size, channel, seen, refine)
+        x_hat = refine(rough)
         return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, before, motion, state))
 
-    def _prices(self, missed: Tensor | None, crf: Tensor) -> Tensor | None:
-        """What blocks of each size would cost; encoder only."""
-        if missed is None:
-            return None
-        return price(self.cosines, missed, self.contextual.steps.base(crf), self._worth(crf))
+    def predict(self, before: Memory, motion: Tensor, told: Tensor) -> Prediction:
+        """Gather what earlier frames tell.
+
+        Args:
+            before: memory of the previous frame.
+            motion: decoded field to it, (B, 2, h, w).
+            told: what states carried on tell the context, (B, P, h, w).
+        """
+        warped = warp_picture(before.picture, motion)
+        coarse = self.cosines(warped)
+        stream = self.alignment(coarse, list(before.latents), self.chain(before, motion), more=told)
+        return Prediction(warped, Context(stream, coarse, before.z_hat))
+
+    def divide(
+        self, x: Tensor | None, crf: Tensor, channel: Channel, seen: Prediction
+    ) -> Prediction:
+        """Carry the sizes of transform blocks; from here on the prediction knows them.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            channel: where the symbols go to, or come from.
+            seen: what earlier frames tell; its coarse latent is that of whole blocks.
+        """
+        costs = None
+        if x is not None:
+            steps = self.contextual.steps.base(crf)
+            costs = price(self.cosines, x - seen.warped, steps, self._worth(crf))
+        sizes, stream = self.block_sizes.code(costs, seen.context.stream, crf, channel)
+        coarse = self.cosines(seen.warped, sizes)
+        return Prediction(seen.warped, seen.context._replace(stream=stream, coarse=coarse), sizes)
+
+    def code_missing(
+        self,
+        x: Tensor | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        seen: Prediction,
+        refine: Callable[[Tensor], Tensor],
+    ) -> tuple[CodedLatent, Tensor]:
+        """Carry the latent of what the warped picture misses.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units, or None when decoding.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            channel: where the symbols go to, or come from.
+            seen: what earlier frames tell.
+            refine: from a picture before to one after refinement.
+
+        Returns:
+            the latent, and the picture before refinement.
+        """
+        prior, coarse = self.contextual.spatial, seen.context.coarse
+        assert isinstance(prior, TemporalPrior)
+        guide = TemporalGuide(prior, seen.context, is_centred=True)
+
+        def rough(coded: CodedLatent) -> Tensor:
+            return seen.warped + self.cosines.inverse(coded.y_hat - coarse, seen.sizes)
+
+        def picture(coded: CodedLatent) -> Tensor:
+            return refine(rough(coded))
+
+        latent = None
+        if x is not None:
+            missed = self.cosines.free(x - seen.warped, seen.sizes)
+            latent = LatentInput(coarse + missed, self._worth(crf))
+        coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
+        return coded, rough(coded)
 
     def _worth(self, crf: Tensor) -> Tensor:
         """Bits that a squared error of each cosine costs, (B, M); encoder only."""

@@ -6,6 +6,7 @@ from kinema.errors import ConfigError
 from kinema.models.intra import IntraConfig
 from kinema.parts.conditional_transforms import ContextualTransformConfig, MotionTransformConfig
 from kinema.parts.guided_compensation import CompensationConfig
+from kinema.parts.motion_scales import MotionScales
 from kinema.parts.optical_flow import FlowConfig
 from kinema.parts.staged_codec import StagedConfig
 
@@ -27,6 +28,7 @@ class LstvcPaperConfig:
     prior_channels: int = 64  # of the temporal prior T, at 1/4
     prior_width: int = 64  # of the prior encoders
     prior_for: tuple[str, ...] = USES  # entropy models of motion and pictures; their transforms
+    scales: MotionScales = field(default_factory=MotionScales)  # ours; encoder only
 
     def __post_init__(self) -> None:
         unknown = set(self.prior_for) - set(USES)

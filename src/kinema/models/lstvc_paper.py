@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
-from kinema.models.intra import IntraCodec
+from kinema.models.intra import IntraCodec, error_bits
 from kinema.models.lstvc_configs import USES, LstvcPaperConfig, plus_config, with_gains
 from kinema.nn.residual import conv
 from kinema.parts.block_cosines import BlockCosines
-from kinema.parts.channels import Channel
+from kinema.parts.channels import Channel, Estimate
 from kinema.parts.conditional_transforms import (
     ContextualAnalysis,
     ContextualSynthesis,
@@ -35,6 +35,7 @@ from kinema.parts.conditional_transforms import (
 )
 from kinema.parts.guided_compensation import Compensated, GuidedCompensation
 from kinema.parts.long_term import LongTermState
+from kinema.parts.motion_scales import cheapest, find_flow, flows_at
 from kinema.parts.optical_flow import FlowNet
 from kinema.parts.planes import full_planes, half_planes
 from kinema.parts.staged_codec import StagedCodec
@@ -148,13 +149,33 @@ class LstvcPaperCodec(nn.Module):
         if len(references) > 1 or not isinstance(before, Memory):
             raise ConfigError(f"{len(references)} references; LSTVC takes the frame before")
         picture = None if x is None else enter(x)
-        predicted = self.predict(picture, before, crf, channel)
+        flow = None if picture is None else self.try_flows(picture, before, crf)
+        predicted = self.predict(picture, before, crf, channel, flow)
         x_hat, y_hat = self.code_picture(picture, predicted, crf, channel)
         shown = half_planes(x_hat[:, :, : 16 * size[0], : 16 * size[1]])
         return CodedFrame(shown, y_hat, Memory(x_hat.clamp(0, 1), predicted.state))
 
+    def try_flows(self, picture: Tensor, before: Memory, crf: Tensor) -> Tensor | None:
+        """Try all resolutions for motion, if the configuration says so; encoder only."""
+        scales = self.config.scales
+        if scales.way != "trial":
+            return None
+
+        def cost(flow: Tensor) -> Tensor:
+            channel = Estimate(noise=False)
+            predicted = self.predict(picture, before, crf, channel, flow)
+            x_hat, _ = self.code_picture(picture, predicted, crf, channel)
+            return channel.bits() + error_bits(half_planes(picture), half_planes(x_hat), crf)
+
+        return cheapest(flows_at(self.flow, picture, before.picture, scales.factors), cost)
+
     def predict(
-        self, picture: Tensor | None, before: Memory, crf: Tensor, channel: Channel
+        self,
+        picture: Tensor | None,
+        before: Memory,
+        crf: Tensor,
+        channel: Channel,
+        flow: Tensor | None = None,
     ) -> Predicted:
         """Carry the motion of a frame, and compensate: steps 1 to 5 of a P frame.
 
@@ -163,6 +184,7 @@ class LstvcPaperCodec(nn.Module):
             before: what the frame before left.
             crf: (B,).
             channel: where the symbols go to, or come from.
+            flow: what to code, where that is known already, (B, 2, H, W).
         """
         state = guide = None
         if self.config.prior_for:
@@ -171,14 +193,16 @@ class LstvcPaperCodec(nn.Module):
             guide = self.motion_prior(state)
         y = None
         if picture is not None:
-            y = self.motion_analysis(self.flow(picture, before.picture))
+            if flow is None:
+                flow = find_flow(self.flow, picture, before.picture, self.config.scales)
+            y = self.motion_analysis(flow)
         height, width = before.picture.shape[-2:]
         y_hat = self.motion.code(y, guide, crf, (height // 16, width // 16), channel)
-        flow = self.motion_synthesis(y_hat, before.picture).float()
-        scales = self.compensation(before.picture, flow)
+        decoded = self.motion_synthesis(y_hat, before.picture).float()
+        scales = self.compensation(before.picture, decoded)
         if state is not None:
-            state = self.long_term.after_motion(state, flow)
-        return Predicted(state, flow, scales)
+            state = self.long_term.after_motion(state, decoded)
+        return Predicted(state, decoded, scales)
 
     def code_picture(
         self, picture: Tensor | None, predicted: Predicted, crf: Tensor, channel: Channel

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
-from kinema.models.intra import IntraCodec, IntraConfig
+from kinema.models.intra import IntraCodec, IntraConfig, error_bits
 from kinema.nn.exact import HIGH, LOW
-from kinema.parts.channels import Channel
+from kinema.parts.channels import Channel, Estimate
 from kinema.parts.latent_codec import CodedLatent
 from kinema.parts.motion_codec import MotionCodec, MotionConfig
-from kinema.parts.motion_field import compose_fields
-from kinema.parts.motion_search import estimate_field
+from kinema.parts.motion_field import VECTOR_UNITS, compose_fields
+from kinema.parts.motion_scales import MotionScales, by_places, cheapest
+from kinema.parts.motion_search import estimate_field, estimate_fields
 from kinema.parts.planes import unpack_planes, whole_picture
 from kinema.parts.temporal import Alignment, ContextConfig
 
@@ -43,6 +44,7 @@ class Memory(NamedTuple):
         fields: of the same frames to the one before each, one less than latents, newest first.
         z_hat: symbols of the hyper-latent.
         state: what a system carries on from frame to frame, (B, C, h, w) on the grid; or None.
+        features: likewise, of the frame alone, (B, C, 2h, 2w) on the grid; or None.
     """
 
     picture: Tensor
@@ -50,15 +52,21 @@ class Memory(NamedTuple):
     fields: tuple[Tensor, ...]
     z_hat: Tensor
     state: Tensor | None = None
+    features: Tensor | None = None
 
 
 class MovingCodec(IntraCodec):
-    """An intra codec that also knows how pictures move."""
+    """An intra codec that also knows how pictures move.
+
+    Attributes:
+        scales: at which resolution the encoder looks for motion; no decoder depends on it.
+    """
 
     def __init__(self, config: MovingConfig) -> None:
         super().__init__(config.intra)
         latent = config.intra.prior.latent_channels
         self.moving_config = config
+        self.scales = MotionScales()
         self.motion = MotionCodec(config.motion)
         self.alignment = Alignment(config.context, latent)
 
@@ -90,7 +98,8 @@ class MovingCodec(IntraCodec):
             coded = self.code_intra(x, crf, size, channel)
             x_hat = self.synthesis(coded.y_hat, crf)
             return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
-        motion = self.code_motion(x, before, crf, size, channel)
+        searched = None if x is None else self.search_motion(x, before, crf, size)
+        motion = self.code_motion(searched, before, crf, size, channel)
         return self.code_predicted(x, crf, size, channel, before, motion)
 
     def code_predicted(
@@ -114,9 +123,36 @@ class MovingCodec(IntraCodec):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
+    def search_motion(
+        self, x: Tensor, before: Memory, crf: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """Look for motion at the resolution that `scales` demands; encoder only.
+
+        Returns:
+            field to the previous frame, (B, 2, h, w) whole quarter samples.
+        """
+        usual = before.fields[0] if before.fields else None
+        current, reference = (unpack_planes(p.float())[0] for p in (x, before.picture))
+        scales = self.scales
+        if scales.way == "full":
+            return estimate_field(current, reference, usual, crf)
+        fields = estimate_fields(current, reference, usual, crf, scales.factors)
+        if scales.way == "rule":
+            flow = fields[0] * (1 / VECTOR_UNITS)
+            return by_places(fields, scales.choose(flow, (current.shape[2], current.shape[3])))
+
+        def cost(field: Tensor) -> Tensor:
+            channel = Estimate(noise=False, decide=1.0)
+            motion = self.code_motion(field, before, crf, size, channel)
+            coded = self.code_predicted(x, crf, size, channel, before, motion)
+            return channel.bits() + error_bits(x, coded.x_hat, crf)
+
+        return cheapest(fields, cost)
+
     def code_motion(
         self,
-        x: Tensor | None,
+        searched: Tensor | None,
         before: Memory,
         crf: Tensor,
         size: tuple[int, int],
@@ -124,11 +160,6 @@ class MovingCodec(IntraCodec):
     ) -> Tensor:
         """Decoded motion field to the previous frame, (B, 2, h, w) whole quarter samples."""
         usual = before.fields[0] if before.fields else None
-        searched = None
-        if x is not None:
-            with torch.no_grad():
-                current, reference = (unpack_planes(p.float())[0] for p in (x, before.picture))
-                searched = estimate_field(current, reference, usual, crf)
         return self.motion.code(searched, usual, crf, size, channel).float()
 
     def chain(self, before: Memory, motion: Tensor) -> list[Tensor]:

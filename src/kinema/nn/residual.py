@@ -1,10 +1,15 @@
 """Layers of published codecs, in ordinary floating point: residual blocks, GDN, sub-pixel steps."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+BlockKind = Literal["residual", "depthwise"]
 SLOPE = 0.1  # of leaky ReLUs below 0
+FINE_SLOPE = 0.01  # of that before a depthwise convolution
+MAX_WIDE = 1024  # channels of a depthwise block's mixer, but at least twice its own
 SPREAD_START, SELF_START, OTHER_START = (
     1.0,
     0.1,
@@ -44,14 +49,43 @@ class ResidualBlock(nn.Module):
     Shape: (B, C, H, W) -> the same.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
+        """Create the block, with fewer channels between its convolutions where `hidden` says so."""
         super().__init__()
-        self.enter = conv(channels, channels)
-        self.leave = silent(conv(channels, channels))
+        self.enter = conv(channels, hidden or channels)
+        self.leave = silent(conv(hidden or channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Update `x`."""
         return x + self.leave(leaky(self.enter(leaky(x))))
+
+
+class DepthwiseBlock(nn.Module):
+    """Depthwise 3x3 for space, 1x1 for channels; each an update of the stream, zero at first.
+
+    Shape: (B, C, H, W) -> the same.
+
+    Source: DCVC-DC (arXiv 2302.14402) and its public code.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        wide = max(min(4 * channels, MAX_WIDE), 2 * channels)
+        self.enter = nn.Conv2d(channels, channels, 1)
+        self.space = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.leave = silent(nn.Conv2d(channels, channels, 1))
+        self.widen = nn.Conv2d(channels, wide, 1)
+        self.narrow = silent(nn.Conv2d(wide, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update `x` by what is around, then place by place."""
+        x = x + self.leave(self.space(F.leaky_relu(self.enter(x), FINE_SLOPE)))
+        return x + self.narrow(leaky(self.widen(x)))
+
+
+def block(kind: BlockKind, channels: int, hidden: int | None = None) -> nn.Module:
+    """Make a block of a kind; `hidden` is of residual ones."""
+    return DepthwiseBlock(channels) if kind == "depthwise" else ResidualBlock(channels, hidden)
 
 
 class Bottleneck(nn.Module):

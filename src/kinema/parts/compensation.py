@@ -65,8 +65,29 @@ class ContextualRefinement(GridLayer):
 
     def forward(self, x_hat: Tensor, warped: Tensor, stream: Tensor, crf: Tensor) -> Tensor:
         """Correct `x_hat`, given the warped picture and the context (B, P, h, w)."""
+        return x_hat + self.head(self.look(x_hat, warped, stream, crf))
+
+    def look(
+        self,
+        x_hat: Tensor,
+        warped: Tensor,
+        stream: Tensor,
+        crf: Tensor,
+        more: Tensor | None = None,
+    ) -> Tensor:
+        """Features of which `head` makes the correction, (B, width, 2h, 2w) on the grid.
+
+        Args:
+            x_hat: picture so far, (B, 96, 2h, 2w).
+            warped: likewise.
+            stream: context, (B, P, h, w).
+            crf: (B,).
+            more: what else is known, (B, width, 2h, 2w).
+        """
         both = torch.cat([x_hat.clamp(LOW, HIGH), (x_hat - warped).clamp(LOW, HIGH)], 1)
         f = self.enter(both.contiguous(memory_format=torch.channels_last))
         f = f + self.quality(crf)[:, :, None, None].to(f.dtype)
         f = add_clipped(f, F.pixel_shuffle(self.up(stream), 2))
-        return x_hat + self.head(self.blocks(f))
+        if more is not None:
+            f = add_clipped(more, f)  # in the memory of f: others may look at `more` again
+        return self.blocks(f)

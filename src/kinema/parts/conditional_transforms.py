@@ -16,7 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinema.nn.residual import Bottleneck, Gdn, Leaky, ResidualBlock, SubpixelStep, conv, silent
+from kinema.nn.residual import (
+    BlockKind,
+    Bottleneck,
+    Gdn,
+    Leaky,
+    ResidualBlock,
+    SubpixelStep,
+    block,
+    conv,
+    silent,
+)
 from kinema.parts.staged_codec import double
 
 STRIDE = 16  # of latents
@@ -27,7 +37,8 @@ class MotionTransformConfig:
     """Widths of the motion transforms."""
 
     width: int = 128
-    refinement: int = 64
+    refinement: int = 64  # 0: none, as in DCVC-TCM
+    blocks: BlockKind | None = None  # behind each change of resolution, as in DCVC-TCM
     has_shortcut: bool = False  # ours: two latent channels begin as the mean flow of each block
 
 
@@ -49,8 +60,10 @@ class MotionAnalysis(nn.Module):
         super().__init__()
         width, self.has_shortcut = config.width, config.has_shortcut
         self.nets = nn.Sequential(
-            conv(2, width, stride=2), Gdn(width), conv(width, width, stride=2), Gdn(width),
-            conv(width, width, stride=2), Gdn(width), conv(width, latent, stride=2),
+            conv(2, width, stride=2), Gdn(width), *_motion_block(config),
+            conv(width, width, stride=2), Gdn(width), *_motion_block(config),
+            conv(width, width, stride=2), Gdn(width), *_motion_block(config),
+            conv(width, latent, stride=2),
         )  # fmt: skip
 
     def forward(self, flow: Tensor) -> Tensor:
@@ -68,12 +81,17 @@ class MotionSynthesis(nn.Module):
         super().__init__()
         width, hidden, self.has_shortcut = config.width, config.refinement, config.has_shortcut
         self.nets = nn.Sequential(
-            double(latent, width), Gdn(width, is_inverse=True),
-            double(width, width), Gdn(width, is_inverse=True),
-            double(width, width), Gdn(width, is_inverse=True), double(width, 2),
+            double(latent, width), Gdn(width, is_inverse=True), *_motion_block(config),
+            double(width, width), Gdn(width, is_inverse=True), *_motion_block(config),
+            double(width, width), Gdn(width, is_inverse=True), *_motion_block(config),
+            double(width, 2),
         )  # fmt: skip
-        inner = [layer for _ in range(5) for layer in (conv(hidden, hidden), Leaky())]
-        self.refine = nn.Sequential(conv(2 + 3, hidden), Leaky(), *inner, silent(conv(hidden, 2)))
+        self.refine = None
+        if hidden:
+            inner = [layer for _ in range(5) for layer in (conv(hidden, hidden), Leaky())]
+            self.refine = nn.Sequential(
+                conv(2 + 3, hidden), Leaky(), *inner, silent(conv(hidden, 2))
+            )
         if config.has_shortcut:
             nn.init.zeros_(self.nets[-1].weight)  # type: ignore[arg-type]  # a convolution's
             nn.init.zeros_(self.nets[-1].bias)  # type: ignore[arg-type]  # as above
@@ -85,6 +103,8 @@ class MotionSynthesis(nn.Module):
             flow = flow + F.interpolate(
                 y_hat[:, :2], scale_factor=float(STRIDE), mode="bilinear", align_corners=False
             )
+        if self.refine is None:
+            return flow
         return flow + self.refine(torch.cat([flow, picture - 0.5], 1))
 
 
@@ -186,6 +206,10 @@ class MotionPriorEncoder(nn.Sequential):
             conv(state, width, stride=2), Leaky(), conv(width, width, stride=2), Leaky(),
             conv(width, 2 * latent),
         )  # fmt: skip
+
+
+def _motion_block(config: MotionTransformConfig) -> list[nn.Module]:
+    return [] if config.blocks is None else [block(config.blocks, config.width)]
 
 
 def _extra(config: ContextualTransformConfig) -> list[nn.Module]:

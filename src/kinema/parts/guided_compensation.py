@@ -78,11 +78,7 @@ class DeformableKernel(nn.Module):
             conv(2 * channels + 2 + coarser, hidden), Leaky(), conv(hidden, hidden), Leaky(),
             conv(hidden, hidden), Leaky(), silent(conv(hidden, 3 * POINTS * self.groups)),
         )  # fmt: skip
-        self.mix = nn.Conv2d(channels * POINTS, channels, 1)
-        with torch.no_grad():
-            middle = self.mix.weight.view(channels, channels, POINTS)[:, :, POINTS // 2]
-            silent(self.mix)
-            middle.copy_(torch.eye(channels))
+        self.mix = tap_mixer(channels)
 
     def forward(self, f: Tensor, flow: Tensor, coarser: Tensor | None) -> tuple[Tensor, Tensor]:
         """Compensate at one scale.
@@ -95,19 +91,38 @@ class DeformableKernel(nn.Module):
         Returns:
             compensated features; mean residual of the offsets, (B, 2, h, w).
         """
-        count, _, height, width = f.shape
         told = [warp(f, flow), f, flow] + ([] if coarser is None else [coarser])
-        residual, mask = (
-            self.head(torch.cat(told, 1))
-            .float()
-            .split((2 * POINTS * self.groups, POINTS * self.groups), 1)
-        )
-        residual = self.limit * torch.tanh(residual.view(-1, self.groups, POINTS, 2, height, width))
-        taps = residual.new_tensor(TAPS).view(1, 1, POINTS, 2, 1, 1)
-        offsets = flow[:, None, None].float() + residual + taps
-        samples = sample_groups(f.float(), offsets)
-        mask = 2 * torch.sigmoid(mask.view(count, self.groups, 1, POINTS, height, width))
-        return self.mix((samples * mask).flatten(1, 3)), residual.mean((1, 2))
+        residual, mask = cut_head(self.head(torch.cat(told, 1)), self.groups, self.limit)
+        return deform(f, flow, residual, mask, self.mix), residual.mean((1, 2))
+
+
+def tap_mixer(channels: int) -> nn.Conv2d:
+    """Make the convolution that mixes taps; it begins as the middle tap alone."""
+    mix = silent(nn.Conv2d(channels * POINTS, channels, 1))
+    with torch.no_grad():
+        mix.weight.view(channels, channels, POINTS)[:, :, POINTS // 2] = torch.eye(channels)
+    return mix
+
+
+def cut_head(found: Tensor, groups: int, limit: float) -> tuple[Tensor, Tensor]:
+    """Offsets and masks of a head's result, (B, 3 POINTS groups, h, w).
+
+    Returns:
+        offsets up to the limit, (B, groups, POINTS, 2, h, w); masks 0 to 2, 1 where the head says
+        nothing, (B, groups, 1, POINTS, h, w).
+    """
+    count, _, height, width = found.shape
+    offsets, mask = found.float().tensor_split((2 * POINTS * groups,), 1)
+    offsets = limit * torch.tanh(offsets.view(count, groups, POINTS, 2, height, width))
+    return offsets, 2 * torch.sigmoid(mask.view(count, groups, 1, POINTS, height, width))
+
+
+def deform(f: Tensor, flow: Tensor, residual: Tensor, mask: Tensor, mix: nn.Conv2d) -> Tensor:
+    """Deform features (B, C, h, w) along a flow and what leaves it; the rest as `cut_head`."""
+    taps = residual.new_tensor(TAPS).view(1, 1, POINTS, 2, 1, 1)
+    samples = sample_groups(f.float(), flow[:, None, None].float() + residual + taps)
+    mixed: Tensor = mix((samples * mask).flatten(1, 3))
+    return mixed
 
 
 def sample_groups(f: Tensor, offsets: Tensor) -> Tensor:

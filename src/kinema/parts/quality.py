@@ -30,6 +30,12 @@ def rd_lambda(crf: Tensor) -> Tensor:
     return BEST_LAMBDA * torch.exp(crf * slope)
 
 
+def shift_crf(crf: Tensor, factor: float) -> Tensor:
+    """Qualities at which distortion weighs `factor` times as much, as far as there are such."""
+    slope = math.log(WORST_LAMBDA / BEST_LAMBDA) / MAX_CRF
+    return (crf + math.log(factor) / slope).clamp(0, MAX_CRF)
+
+
 def crf_to_units(crf: float) -> int:
     """Quantise a quality to what the bitstream holds: 1/256 steps.
 

@@ -1,11 +1,12 @@
-"""One traversal of a latent as LSTVC codes it: hyper-latent first, then nine steps.
+"""One traversal of a latent as published codecs have it: hyper-latent first, then the latent.
 
-    y --- h_a --- z        z_hat --- h_s --- fusion --- multistage context --- y_hat
+    y --- h_a --- z        z_hat --- h_s --- fusion --- nine steps, four, or one --- y_hat
                            what earlier frames tell ---'
 
 Source: LSTVC (arXiv 2208.03754), equations 2 to 5: g_ef merges what the hyper-prior and the prior
-encoders tell. Unstated, ours: widths and layers; symbols count from the mean; z has a Gaussian per
-channel, so that one family of tables serves all symbols. In ordinary floating point.
+encoders tell; DCVC-TCM (arXiv 2111.13850) for the other fusion. Unstated in LSTVC, ours: widths
+and layers; symbols count from the mean; z has a Gaussian per channel, so that one family of tables
+serves all symbols. In ordinary floating point.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from kinema.nn.residual import Leaky, conv, leaky, silent
 from kinema.parts.channels import Channel, Distribution
-from kinema.parts.multistage import MultistageContext
+from kinema.parts.latent_orders import Fusion, Order, order_of, wide_fusion
 from kinema.parts.quality import MAX_CRF, QualityTable, rd_lambda
 
 KNOTS = 8  # qualities at which gains have parameters
@@ -29,7 +30,9 @@ class StagedConfig:
 
     latent_channels: int
     hyper_channels: int = 64
-    hidden_channels: int = 32  # of the multistage context model
+    hidden_channels: int = 32  # of the context model
+    order: Order = "multistage"  # in which the latent is coded
+    fusion: Fusion = "places"  # how priors are merged: place by place, or as in DCVC-TCM
     gain: float | None = None  # gain vectors for variable rate start here; None: one rate
 
 
@@ -55,10 +58,14 @@ class StagedCodec(nn.Module):
         )  # fmt: skip
         self.mean = nn.Parameter(torch.zeros(hyper))
         self.log_scale = nn.Parameter(torch.zeros(hyper))
-        self.enter = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.from_guide = silent(nn.Conv2d(2 * latent, 2 * latent, 1)) if has_guide else None
-        self.leave = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.steps = MultistageContext(latent, 2 * latent, config.hidden_channels)
+        self.fusion = config.fusion
+        if config.fusion == "places":
+            self.enter = nn.Conv2d(2 * latent, 2 * latent, 1)
+            self.from_guide = silent(nn.Conv2d(2 * latent, 2 * latent, 1)) if has_guide else None
+            self.leave = nn.Conv2d(2 * latent, 2 * latent, 1)
+        elif has_guide:
+            self.merge_nets = wide_fusion(config.fusion, latent)
+        self.steps = order_of(config.order, latent, config.hidden_channels)
         self.gains = None if config.gain is None else _gains(latent, config.gain)
 
     def code(
@@ -89,11 +96,19 @@ class StagedCodec(nn.Module):
             p.float()[None, :, None, None].expand(shape) for p in (self.mean, self.log_scale)
         )
         z_hat = channel.carry(z, Distribution(mean, log_scale))
-        told = self.enter(self.hyper_synthesis(z_hat.float()))
-        if self.from_guide is not None:
-            told = told + self.from_guide(guide)
-        y_hat = self.steps.code(scaled, self.leave(leaky(told)), channel)
+        told = self._merge(self.hyper_synthesis(z_hat.float()), guide)
+        y_hat: Tensor = self.steps.code(scaled, told, channel)
         return y_hat if gain is None else y_hat / gain
+
+    def _merge(self, hyper: Tensor, guide: Tensor | None) -> Tensor:
+        """What hyper-prior and earlier frames tell together, (B, 2 M, h, w)."""
+        if self.fusion == "places":
+            told = self.enter(hyper)
+            if self.from_guide is not None:
+                told = told + self.from_guide(guide)
+            merged: Tensor = self.leave(leaky(told))
+            return merged
+        return hyper if guide is None else self.merge_nets(torch.cat([guide, hyper], 1))
 
 
 def double(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:

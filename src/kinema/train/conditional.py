@@ -3,18 +3,20 @@
 import torch
 from torch import Tensor, nn
 
+from kinema.models.cama import CamaCodec
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.frames import Reference
 from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import Memory
+from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate
-from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT
-from kinema.parts.quality import MAX_CRF, rd_lambda
+from kinema.parts.quality import MAX_CRF, rd_lambda, shift_crf
 from kinema.parts.temporal import TemporalPrior
 from kinema.train.alignment import pictures, start_alignment
 from kinema.train.basis import tell_in_cosines
+from kinema.train.checkpoint import load_parameters
 from kinema.train.data import Batch, CropSampler
-from kinema.train.losses import balance, plane_mse, psnr
+from kinema.train.losses import balance, plane_error, plane_mse, psnr
 from kinema.train.objectives import Outcome
 from kinema.train.stages import Stage
 
@@ -23,7 +25,8 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
     """Rate plus lambda times distortion of the P frames of clips, at a random quality each.
 
     Frames see what those before them left, errors and all; gradients reach across `stage.window`
-    of them, so that a frame also answers for what it leaves.
+    of them, so that a frame also answers for what it leaves. Where frames weigh by their place,
+    their crf says so, which is how networks know it.
     """
     assert isinstance(model, LstvcCodec)
     frames = pictures(batch)
@@ -32,20 +35,24 @@ def conditional_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outco
     with torch.no_grad():
         intra = Estimate(noise=False, decide=stage.decide)
         finer = torch.minimum(crf, MAX_CRF - crf).clamp(max=stage.intra_gain)
-        memory: object = model.code_frame(frames[0], crf - finer, size, intra).memory
-    costs, rates, qualities = [], [], []
+        coded = model.code_frame(frames[0], crf - finer, size, intra)
+        worth = rd_lambda(crf - finer) / rd_lambda(crf)  # of the I frame's errors
+        errors = [worth * plane_error(*plane_mse(frames[0], coded.x_hat))]
+    rates, qualities, memory = [], [], coded.memory
     for index, x in enumerate(frames[1:]):
         memory = _detached(memory) if index % stage.window == 0 else memory
         channel = Estimate(noise=True, decide=stage.decide)
-        coded = model.code_frame(x, crf, size, channel, (Reference(memory, -1),))
-        rate = channel.bits() / (x.shape[2] * x.shape[3] * 64)
-        y, u, v = plane_mse(x, coded.x_hat)
-        costs.append(rate + rd_lambda(crf) * (LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v)))
-        rates.append(rate.detach())
-        qualities.append(psnr(y.detach()))
+        own = shift_crf(crf, stage.weights.layer(index + 1))
+        coded = model.code_frame(x, own, size, channel, (Reference(memory, -1),))
+        planes = plane_mse(x, coded.x_hat)
+        errors.append(plane_error(*planes))
+        rates.append(channel.bits() / (x.shape[2] * x.shape[3] * 64))
+        qualities.append(psnr(planes[0].detach()))
         memory = coded.memory
-    loss = (torch.stack(costs).mean(0) * balance(crf)).mean()
-    return Outcome(loss, torch.stack(rates).mean(), torch.stack(qualities).mean())
+    weights = stage.weights.weigh([error.detach() for error in errors])
+    costs = torch.stack(rates) + weights * rd_lambda(crf) * torch.stack(errors[1:])
+    loss = (costs.mean(0) * balance(crf)).mean()
+    return Outcome(loss, torch.stack(rates).detach().mean(), torch.stack(qualities).mean())
 
 
 def start_conditional(model: nn.Module, sampler: CropSampler) -> None:
@@ -55,6 +62,14 @@ def start_conditional(model: nn.Module, sampler: CropSampler) -> None:
     start_alignment(other, sampler)
     take_over(model, other)
     tell_in_cosines(model)
+
+
+def start_features(model: nn.Module, sampler: CropSampler) -> None:
+    """Begin as the shipped LSTVC; what features add begins as nothing."""
+    del sampler
+    assert isinstance(model, CamaCodec)
+    for name in ("intra-small", "lstvc-small"):
+        load_parameters(WEIGHTS / f"{name}.safetensors", model)
 
 
 @torch.no_grad()
@@ -73,14 +88,14 @@ def take_over(model: LstvcCodec, other: DualDomainCodec) -> None:
 def _detached(memory: object) -> Memory:
     assert isinstance(memory, Memory)
 
-    def cut(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(value.detach() for value in values)
+    def cut(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value.detach()
 
-    state = None if memory.state is None else memory.state.detach()
     return Memory(
         memory.picture.detach(),
-        cut(memory.latents),
-        cut(memory.fields),
+        tuple(latent.detach() for latent in memory.latents),
+        tuple(field.detach() for field in memory.fields),
         memory.z_hat.detach(),
-        state,
+        cut(memory.state),
+        cut(memory.features),
     )

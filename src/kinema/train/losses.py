@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kinema.parts.planes import STEPS_PER_LEVEL
+from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
 from kinema.parts.quality import rd_lambda
 
 BALANCE = 0.5  # the loss at a quality is divided by lambda**BALANCE, so that all qualities count
@@ -22,6 +22,11 @@ def plane_mse(x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     error = ((x.float() - x_hat.float()) * (1 / STEPS_PER_LEVEL)).square().mean((2, 3))
     return error[:, :64].mean(1), error[:, 64:80].mean(1), error[:, 80:].mean(1)
+
+
+def plane_error(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Distortion of pictures from that of their planes, as everything is judged by."""
+    return LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v)
 
 
 def balance(crf: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Training recipes as data: one tuple of stages per system, read like a paper's table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from kinema.nn.exact import Arithmetic
+from kinema.train.weighting import FrameWeights, QualityAware, Uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Stage:
     intra_gain: float = 0.0  # crf by which I frames are finer than P frames, as when coding
     lagrangian: float | None = None  # the weight of distortion, where it is fixed
     metric: str = "mse"  # of distortion; or "ms-ssim"
+    weights: FrameWeights = field(default_factory=Uniform)  # of distortion, by P frame
 
 
 # The block transform is the best linear one from the start; a step of AdamW, the same for every
@@ -163,6 +165,16 @@ LSTVC_SMALL = (
     ),
 )
 
+# From LSTVC on: features and what they tell begin as nothing. Every P frame is coded at the same
+# crf, so that weights follow the references alone.
+_BY_REFERENCES = QualityAware(cycle=(1.0,))
+
+CAMA_SMALL = (
+    replace(LSTVC_SMALL[0], steps=1200, lr=3e-4),
+    replace(LSTVC_SMALL[1], weights=_BY_REFERENCES),
+    replace(LSTVC_SMALL[2], weights=_BY_REFERENCES),
+)
+
 # LSTVC and LSTVC+ as published: 16 clips of 7 frames, crops of 256x256, a learning rate of 1e-4. A
 # step here is a clip, six frames of the paper's 700 000 iterations. The stage of flow and the last
 # one, whose gradients pass from frame to frame, are ours.
@@ -291,3 +303,36 @@ DUAL_DOMAIN_PAPER = (
         autocast=False,
     ),
 )
+# DCVC-TCM and CAMA: crops of 256x256, a learning rate of 1e-4, in each part from few frames to
+# many; then cascaded over 5 to 7 frames, and over 32. A step is a clip.
+_TCM_MOTION = ("flow.", "motion_analysis.", "motion_synthesis.", "motion.")
+_TCM_PARTS = (
+    replace(LSTVC_PAPER[0], batch=8),
+    *(
+        replace(
+            LSTVC_PAPER[1], name=f"{focus}, {frames} frames", focus=focus, steps=steps,
+            batch=8, num_frames=frames, frozen=("intra.", *frozen),
+        )
+        for focus, steps, frozen in (
+            ("motion", 10000, ()),
+            ("contexts", 5000, _TCM_MOTION),
+            ("latents", 10000, _TCM_MOTION),
+            ("all", 15000, ()),
+        )
+        for frames in (2, 3, 5, 7)
+    ),
+)  # fmt: skip
+
+
+def _cascaded(weights: FrameWeights) -> tuple[Stage, ...]:
+    """Stages whose gradients pass through whole clips."""
+    last = replace(LSTVC_PAPER[3], weights=weights, batch=4, warmup=50)
+    return (
+        replace(last, name="cascade, 5 frames", steps=10000, num_frames=5, window=5, lr=5e-5),
+        replace(last, name="cascade, 7 frames", steps=10000, num_frames=7, window=7, lr=5e-5),
+        replace(last, name="cascade, 32 frames", steps=3000, num_frames=32, window=32, batch=1),
+    )
+
+
+TCM_PAPER = (*_TCM_PARTS, *_cascaded(Uniform()))
+CAMA_PAPER = (*_TCM_PARTS, *_cascaded(QualityAware()))

@@ -22,7 +22,7 @@ from kinema.models.frames import CodedFrame, Reference
 from kinema.models.lstvc_paper import LstvcPaperCodec, Memory, Predicted, enter
 from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate
-from kinema.parts.optical_flow import FlowNet, warp
+from kinema.parts.optical_flow import warp
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, half_planes
 from kinema.parts.quality import BEST_LAMBDA, MAX_CRF, WORST_LAMBDA, rd_lambda
 from kinema.train.alignment import pictures
@@ -52,9 +52,9 @@ def two_stage_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome
 
 
 def start_two_stage(model: nn.Module, sampler: CropSampler) -> None:
-    """Begin with the shipped intra codec."""
+    """Begin with the shipped intra codec, as `intra` of the model."""
     del sampler
-    assert isinstance(model, LstvcPaperCodec)
+    assert isinstance(model.intra, nn.Module)
     load_parameters(WEIGHTS / "intra-small.safetensors", model.intra)
 
 
@@ -73,11 +73,11 @@ def draw_crf(stage: Stage, count: int, device: torch.device) -> Tensor:
     return best + (worst - best) * torch.rand(count, device=device)
 
 
-def flow_outcome(net: FlowNet, frames: list[Tensor]) -> Outcome:
-    """Error of frames warped from those before them, neither of them coded."""
+def flow_outcome(find: nn.Module, frames: list[Tensor]) -> Outcome:
+    """Error of frames warped from those before them by the flow that a net finds; none is coded."""
     losses, qualities = [], []
     for before, now in zip(map(enter, frames), map(enter, frames[1:]), strict=False):
-        flow = net(now, before).float()
+        flow = find(now, before).float()
         error = warp(before, flow) - now
         rough = flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean()
         losses.append((error.square() + 1e-6).sqrt().mean() + ROUGHNESS * rough)
