@@ -16,10 +16,12 @@ class Reference:
     Attributes:
         memory: what the network gave with the coded frame; of one picture.
         distance: display index of the reference minus that of the frame; below 0 in the past.
+        level: reliability, 0 to 15; 0: as if it were not there.
     """
 
     memory: object
     distance: int
+    level: int = 15
 
 
 @dataclass(frozen=True, slots=True)

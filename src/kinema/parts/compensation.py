@@ -63,10 +63,21 @@ class ContextualRefinement(GridLayer):
         self.blocks = nn.Sequential(*[GridBlock(width) for _ in range(num_blocks)])
         self.head = GridConv(width, CHANNELS, Activation.LINEAR, gain=0.0)
 
-    def forward(self, x_hat: Tensor, warped: Tensor, stream: Tensor, crf: Tensor) -> Tensor:
-        """Correct `x_hat`, given the warped picture and the context (B, P, h, w)."""
+    def forward(
+        self,
+        x_hat: Tensor,
+        warped: Tensor,
+        stream: Tensor,
+        crf: Tensor,
+        more: Tensor | None = None,
+    ) -> Tensor:
+        """Correct `x_hat`, given the warped picture and the context (B, P, h, w).
+
+        What else is known, `more`, is (B, width, 2h, 2w).
+        """
         both = torch.cat([x_hat.clamp(LOW, HIGH), (x_hat - warped).clamp(LOW, HIGH)], 1)
         f = self.enter(both.contiguous(memory_format=torch.channels_last))
         f = f + self.quality(crf)[:, :, None, None].to(f.dtype)
         f = add_clipped(f, F.pixel_shuffle(self.up(stream), 2))
+        f = f if more is None else add_clipped(f, more)
         return x_hat + self.head(self.blocks(f))
