@@ -18,13 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
 from kinema.models.lstvc import LstvcCodec, LstvcConfig
-from kinema.models.moving import Memory
+from kinema.models.uni_motion import Known, View, code_views, known_of, reliable
 from kinema.nn.exact import HIGH
 from kinema.parts.channels import Channel
 from kinema.parts.cross_adaptation import (
@@ -34,12 +32,10 @@ from kinema.parts.cross_adaptation import (
     PriorAdaptation,
     Sources,
 )
-from kinema.parts.expectation import Motion, expect_field
 from kinema.parts.latent_codec import CodedLatent, LatentInput
-from kinema.parts.motion_search import estimate_field
-from kinema.parts.planes import unpack_planes
 from kinema.parts.quadtree import by_quarter
-from kinema.parts.reference_adaptor import ReferenceAdaptor, Standing, blend
+from kinema.parts.reference_adaptor import ReferenceAdaptor, blend
+from kinema.parts.reliability import rate
 from kinema.parts.temporal import Context, TemporalPrior
 from kinema.parts.warping import warp_picture
 
@@ -49,34 +45,6 @@ class UniLvcConfig(LstvcConfig):
     """Everything that decides the shape of the networks."""
 
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
-
-
-class Known(NamedTuple):
-    """What a coded frame leaves for those that refer to it.
-
-    Attributes:
-        past: picture, latents, fields, hyper-latent and reference feature.
-        motions: its own fields: distance of each reference it had, and the field to it.
-        crf: quality it was coded with, (B,).
-    """
-
-    past: Memory
-    motions: tuple[tuple[int, Tensor], ...]
-    crf: Tensor
-
-
-class View(NamedTuple):
-    """A reference as a frame sees it, once motion is known.
-
-    Attributes:
-        known: what it left.
-        standing: direction, distance, level, quality.
-        motion: decoded field to it, (B, 2, h, w).
-    """
-
-    known: Known
-    standing: Standing
-    motion: Tensor
 
 
 class Seen(NamedTuple):
@@ -143,34 +111,24 @@ class UniLvcCodec(LstvcCodec):
             x_hat = self.synthesis(coded.y_hat, crf)
             past = self.remember(x_hat, coded, None, None)
             return CodedFrame(x_hat, coded.y_hat, Known(past, (), crf))
-        return self.code_seen(
-            x, crf, size, channel, self.code_views(x, crf, size, channel, references)
-        )
+        views = code_views(self.motion, x, crf, size, channel, references)
+        return self.code_seen(x, crf, size, channel, views)
 
-    def code_views(
-        self,
-        x: Tensor | None,
-        crf: Tensor,
-        size: tuple[int, int],
-        channel: Channel,
-        references: tuple[Reference, ...],
-    ) -> list[View]:
-        """Carry the fields to all references, each expected from what is known before it."""
-        motions = [
-            Motion(r.distance, distance, field)
-            for r in references
-            for distance, field in known_of(r).motions
-        ]
-        views: list[View] = []
-        for reference in references:
-            known = known_of(reference)
-            usual = expect_field(motions, reference.distance)
-            searched = None if x is None else search(x, known.past.picture, usual, crf)
-            found = self.motion.code(searched, usual, crf, size, channel).float()
-            standing = Standing(reference.distance, reference.level, known.crf)
-            views.append(View(known, standing, found))
-            motions = [Motion(0, reference.distance, found)]
-        return views
+    def rate_references(
+        self, x: Tensor, crf: Tensor, size: tuple[int, int], references: tuple[Reference, ...]
+    ) -> tuple[int, ...]:
+        """Levels of reliability, 0 to 15, for the frame header; encoder only.
+
+        Args:
+            x: (B, 96, H/8, W/8) picture units.
+            crf: (B,) qualities, 0 to 63.
+            size: (H/16, W/16).
+            references: as for `code_frame`; their own levels do not matter.
+        """
+        del size
+        pictures = [known_of(r).past.picture for r in references]
+        steps = self.contextual.steps.base(crf)
+        return tuple(rate(x, pictures, crf, self.analysis.blocks, steps))
 
     def code_seen(
         self,
@@ -185,7 +143,7 @@ class UniLvcCodec(LstvcCodec):
         seen = self.look_back(views, crf)
         prior = self.contextual.spatial
         assert isinstance(prior, TemporalPrior)
-        context = Context(seen.stream, seen.coarse, views[0].known.past.z_hat)
+        context = Context(seen.stream, seen.coarse, views[0].past.z_hat)
         guide = AdaptedGuide(prior, context, is_centred=True, log_scale=self._scales(views, crf))
 
         def picture(coded: CodedLatent) -> Tensor:
@@ -200,7 +158,7 @@ class UniLvcCodec(LstvcCodec):
             latent = LatentInput(y, self.error_weight(crf))
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         x_hat = picture(coded)
-        past = self.remember(x_hat, coded, views[0].known.past, views[0].motion, seen.state)
+        past = self.remember(x_hat, coded, views[0].past, views[0].motion, seen.state)
         motions = tuple((view.standing.distance, view.motion) for view in views)
         return CodedFrame(x_hat, coded.y_hat, Known(past, motions, crf))
 
@@ -212,13 +170,13 @@ class UniLvcCodec(LstvcCodec):
             crf: quality of the frame, (B,).
         """
         levels = [view.standing.level for view in views]
-        pictures = [warp_picture(view.known.past.picture, view.motion) for view in views]
+        pictures = [warp_picture(view.past.picture, view.motion) for view in views]
         warped, apart, doubt = blend(pictures, levels), None, None
         if len(views) > 1:
             apart = (pictures[0] - pictures[1]) * (1 / 2)
             doubt = self.coarse(apart).abs().clamp(max=HIGH)
         coarse, sources = self.coarse(warped), self.sources(views, crf)
-        before = [(v.known.past.state, v.known.past.latents[0], v.motion) for v in views]
+        before = [(v.past.state, v.past.latents[0], v.motion) for v in views]
         state = blend([self.long_term(*one) for one in before], levels)
         told = self.long_term.tell(state)
         stream = self.alignment(coarse, list(sources.latents), list(sources.fields), more=told)
@@ -227,10 +185,10 @@ class UniLvcCodec(LstvcCodec):
 
     def sources(self, views: Sequence[View], crf: Tensor) -> Sources:
         """Give adapted latents: of both references, or of one and of those it remembers."""
-        latents = [self.adaptor(v.known.past.latents[0], v.standing, crf) for v in views]
+        latents = [self.adaptor(v.past.latents[0], v.standing, crf) for v in views]
         fields, levels = [v.motion for v in views], [v.standing.level for v in views]
         if len(views) == 1:
-            past = views[0].known.past
+            past = views[0].past
             latents += [self.adaptor.fade(latent, levels[0]) for latent in past.latents[1:]]
             fields, levels = self.chain(past, fields[0]), levels * len(latents)
         return Sources(latents, fields, levels)
@@ -238,34 +196,6 @@ class UniLvcCodec(LstvcCodec):
     def _scales(self, views: Sequence[View], crf: Tensor) -> Tensor | None:
         """What B frames add to log-scales, (B, M) by quarters; nothing for others."""
         return by_quarter(self.adapt_prior.log_scale(crf)) if len(views) > 1 else None
-
-
-def reliable(references: tuple[Reference, ...]) -> tuple[Reference, ...]:
-    """Leave out references of level 0.
-
-    Raises:
-        ConfigError: they are not none, one, or one before and one after the frame.
-    """
-    distances = [r.distance for r in references]
-    is_known = len(distances) < 2 or (len(distances) == 2 and distances[0] < 0 < distances[1])
-    if not is_known or 0 in distances:
-        raise ConfigError(
-            f"references at {distances}; expected none, one, or one before and one after"
-        )
-    return tuple(r for r in references if r.level > 0)
-
-
-def known_of(reference: Reference) -> Known:
-    """Give what a reference left."""
-    assert isinstance(reference.memory, Known)
-    return reference.memory
-
-
-@torch.no_grad()
-def search(x: Tensor, reference: Tensor, usual: Tensor | None, crf: Tensor) -> Tensor:
-    """Search for the field from a picture to a reference; encoder only."""
-    current, other = (unpack_planes(p.float())[0] for p in (x, reference))
-    return estimate_field(current, other, usual, crf)
 
 
 def _worth(view: View) -> tuple[int, int]:

@@ -6,18 +6,26 @@ from functools import partial
 
 from torch import nn
 
-from kinema.models import dual_domain, intra, lstvc, lstvc_paper
+from kinema.models import dual_domain, intra, lstvc, lstvc_paper, uni_lvc
 from kinema.train.alignment import alignment_objective, start_alignment
 from kinema.train.conditional import conditional_objective, start_conditional
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
-from kinema.train.stages import DUAL_DOMAIN_SMALL, INTRA_SMALL, LSTVC_PAPER, LSTVC_SMALL, Stage
+from kinema.train.stages import (
+    DUAL_DOMAIN_SMALL,
+    INTRA_SMALL,
+    LSTVC_PAPER,
+    LSTVC_SMALL,
+    UNI_LVC_SMALL,
+    Stage,
+)
 from kinema.train.two_stage import (
     MS_SSIM_LAGRANGIANS,
     MSE_LAGRANGIANS,
     start_two_stage,
     two_stage_objective,
 )
+from kinema.train.unified import start_unified, unified_objective
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ RECIPES: dict[str, Recipe] = {
         DUAL_DOMAIN_SMALL, dual_domain.build_small, start_alignment, alignment_objective
     ),
     "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
+    "uni-lvc-small": Recipe(UNI_LVC_SMALL, uni_lvc.build_small, start_unified, unified_objective),
 }
 
 

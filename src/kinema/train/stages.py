@@ -27,6 +27,8 @@ class Stage:
     focus: str = "all"  # what is trained, where a recipe knows parts: "flow", "compensation"
     lagrangian: float | None = None  # the weight of distortion, where it is fixed
     metric: str = "mse"  # of distortion; or "ms-ssim"
+    mixture: tuple[float, float, float] = (1.0, 0.0, 0.0)  # intra, low delay, random access
+    broken: float = 0.0  # share of references that are made useless
 
 
 # The block transform is the best linear one from the start; a step of AdamW, the same for every
@@ -154,6 +156,68 @@ LSTVC_SMALL = (
         autocast=False,
         frozen=_UNIFIED,
         decide=1.0,
+    ),
+)
+
+# One network for every use. Intra frames need no replay: what they are made of is frozen. Later
+# stages draw what earlier ones taught; the share of random access grows, references break last.
+UNI_LVC_SMALL = (
+    Stage(
+        name="two sides",
+        steps=800,
+        batch=4,
+        crop=160,
+        num_frames=3,
+        lr=3e-4,
+        final_lr=1e-4,
+        warmup=50,
+        frozen=_UNIFIED,
+        decide=1.0,
+        mixture=(0.0, 0.3, 0.7),
+    ),
+    Stage(
+        name="hierarchies",
+        steps=800,
+        batch=3,
+        crop=160,
+        num_frames=5,
+        window=2,
+        lr=2e-4,
+        final_lr=3e-5,
+        warmup=20,
+        frozen=_UNIFIED,
+        decide=1.0,
+        mixture=(0.0, 0.4, 0.6),
+    ),
+    Stage(
+        name="longer clips, broken references",
+        steps=400,
+        batch=2,
+        crop=192,
+        num_frames=9,
+        lr=5e-5,
+        final_lr=1e-5,
+        warmup=20,
+        frozen=_UNIFIED,
+        decide=1.0,
+        mixture=(0.0, 0.5, 0.5),
+        broken=0.15,
+    ),
+    Stage(
+        name="on the grid",
+        steps=150,
+        batch=2,
+        crop=192,
+        num_frames=5,
+        lr=2e-5,
+        final_lr=5e-6,
+        warmup=20,
+        arithmetic=Arithmetic.FAKE,
+        autocast=False,
+        frozen=_UNIFIED,
+        decide=1.0,
+        mixture=(0.0, 0.5, 0.5),
+        broken=0.05,
     ),
 )
 
