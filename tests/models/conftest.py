@@ -11,6 +11,7 @@ from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
+from kinema.models.uni_lvc import UniLvcCodec
 from kinema.nn.exact import GridConv
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
@@ -99,12 +100,40 @@ def tiny_lstvc(tiny_lstvc_config, pictures):
     return make
 
 
-def shake(network, x):
-    """Start from pictures, then leave no parameter at zero."""
+@pytest.fixture
+def tiny_uni_lvc(tiny_uni_lvc_config, pictures):
+    """Make a Uni-LVC with hardly any channels; no parameter at zero unless it is fresh."""
+
+    def make(seed=0, *, is_fresh=False):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        network = UniLvcCodec(tiny_uni_lvc_config)
+        x = pictures(24, 64, 64, seed)
+        network = begin(network, x) if is_fresh else shake(network, x)
+        network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
+        if is_fresh:
+            network.contextual.spatial.load_state_dict(
+                network.latent.spatial.state_dict(), strict=False
+            )
+            network.contextual.spatial.trust()
+        return network
+
+    return make
+
+
+def begin(network, x):
+    """Start from pictures."""
     x = torch.nn.functional.pixel_unshuffle(x, 2)
     network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
     with torch.no_grad():
         network.coarse.linear.copy_(network.analysis.linear)
+    return network
+
+
+def shake(network, x):
+    """Start from pictures, then leave no parameter at zero."""
+    begin(network, x)
+    with torch.no_grad():
         for parameter in network.parameters():
             spread = float(parameter.abs().mean())
             parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)

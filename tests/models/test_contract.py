@@ -20,6 +20,8 @@ from kinema.models.lstvc import LstvcCodec, LstvcConfig
 from kinema.models.lstvc import build_small as build_lstvc
 from kinema.models.moving import MovingConfig
 from kinema.models.registry import MODELS
+from kinema.models.uni_lvc import UniLvcCodec, UniLvcConfig
+from kinema.models.uni_lvc import build_small as build_uni_lvc
 from kinema.nn.exact import GridLayer
 from kinema.parts.channels import Estimate
 
@@ -66,6 +68,17 @@ SYSTEMS = {
         exact=True,
         looks_back=("motion.", "coarse.", "alignment.", "contextual.", "long_term.", "refinement."),
     ),
+    "uni_lvc": System(
+        UniLvcCodec,
+        build_uni_lvc,
+        UniLvcConfig(),
+        96,
+        exact=True,
+        looks_back=(
+            *("motion.", "coarse.", "alignment.", "contextual.", "long_term.", "refinement."),
+            *("adaptor.", "adapt_prior.", "adapt_picture."),
+        ),
+    ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }
 
@@ -81,7 +94,7 @@ def system(name):
 
 
 @pytest.fixture
-def trainable(name, tiny_intra, tiny_dual_domain, tiny_lstvc):
+def trainable(name, tiny_intra, tiny_dual_domain, tiny_lstvc, tiny_uni_lvc):
     """The tiny system as it trains."""
     if name == "intra":
         return tiny_intra()
@@ -89,6 +102,8 @@ def trainable(name, tiny_intra, tiny_dual_domain, tiny_lstvc):
         return tiny_dual_domain()
     if name == "lstvc":
         return tiny_lstvc()
+    if name == "uni_lvc":
+        return tiny_uni_lvc()
     torch.manual_seed(0)
     network = IntraPaperCodec(TINY_PAPER)
     with torch.no_grad():
