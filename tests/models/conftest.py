@@ -9,6 +9,7 @@ from torch._subclasses import FakeTensorMode
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.models.dual_domain import DualDomainCodec
+from kinema.models.frames import Reference
 from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
 from kinema.models.uni_lvc import UniLvcCodec
@@ -49,8 +50,11 @@ def read(tables):
 def count_macs():
     """Count the multiplications of convolutions, by module, without computing anything."""
 
-    def count(build, channels, height, width):
-        """Multiplications in a picture of `channels` at 1/8, by name of the convolution."""
+    def count(build, channels, height, width, distances=()):
+        """Multiplications in a picture of `channels` at 1/8, by name of the convolution.
+
+        With `distances`, in one that refers to others.
+        """
         macs = {}
 
         def hook(name):
@@ -66,7 +70,11 @@ def count_macs():
                     module.register_forward_hook(hook(name))
             x = torch.zeros(1, channels, height // 8, width // 8)
             size = (height // 16, width // 16)
-            network.code_frame(x, torch.zeros(1), size, Estimate(noise=True))
+            coded = network.code_frame(x, torch.zeros(1), size, Estimate(noise=True))
+            if distances:
+                macs.clear()
+                references = tuple(Reference(coded.memory, distance) for distance in distances)
+                network.code_frame(x, torch.zeros(1), size, Estimate(noise=True), references)
         return macs
 
     return count
