@@ -1,7 +1,7 @@
 """Motion of Uni-LVC, `small`: one field for each reference, each expected from what is known.
 
-    fields of the references --- expected field to the first reference
-    field to the first reference --- expected field to the second one
+    fields of the references --- expected field to each reference
+    field to the first reference --- the second one's, if no other field passes by the frame
     picture, references --- search --- fields --- minus expected fields --- MotionCodec
 
 A P frame codes its field as all systems with coded motion do. A B frame codes how its fields differ
@@ -108,7 +108,7 @@ def code_views(
             found = found.clamp(-FIELD_LIMIT, FIELD_LIMIT)
         standing = Standing(reference.distance, reference.level, known.crf)
         views.append(View(known.past, standing, found))
-        motions = [Motion(0, reference.distance, found)]
+        motions.append(Motion(0, reference.distance, found))
     return views
 
 
@@ -139,7 +139,7 @@ def search_fields(x: Tensor, crf: Tensor, references: tuple[Reference, ...]) -> 
         origin = expect_field(motions, reference.distance)
         own = (pictures[index], fields[index])
         fields[index] = settle_field(current, *own, origin, partner, crf)
-        motions = [Motion(0, reference.distance, fields[index])]
+        motions.append(Motion(0, reference.distance, fields[index]))
     return fields
 
 

@@ -52,7 +52,8 @@ def scale_field(field: Tensor, numerator: int, denominator: int) -> Tensor:
 def expect_field(known: Iterable[Motion], distance: int) -> Tensor | None:
     """Expect the field from the present frame to one at `distance`.
 
-    Of the known fields, one that passes by the present frame comes first, then a shorter one.
+    Of the known fields, one that passes by the present frame comes first, then one of the frame
+    itself, then a shorter one.
 
     Args:
         known: fields of the references.
@@ -75,5 +76,5 @@ def _passes_by(motion: Motion) -> bool:
     return motion.start * (motion.start + motion.distance) < 0
 
 
-def _usefulness(motion: Motion) -> tuple[bool, int]:
-    return not _passes_by(motion), abs(motion.distance)
+def _usefulness(motion: Motion) -> tuple[bool, bool, int]:
+    return not _passes_by(motion), motion.start != 0, abs(motion.distance)
