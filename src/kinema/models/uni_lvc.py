@@ -147,9 +147,9 @@ class UniLvcCodec(LstvcCodec):
         guide = AdaptedGuide(prior, context, is_centred=True, log_scale=self._scales(views, crf))
 
         def picture(coded: CodedLatent) -> Tensor:
-            added = (coded.y_hat - seen.coarse, seen.sources, seen.apart)
-            more = self.adapt_picture(seen.stream, *added)
-            added = self.synthesis.blocks(coded.y_hat - seen.coarse)
+            new = coded.y_hat - seen.coarse
+            more = self.adapt_picture(seen.stream, new, seen.sources, seen.apart)
+            added = self.synthesis.blocks(new)
             return self.refinement(seen.warped + added, seen.warped, seen.stream, crf, more)
 
         latent = None

@@ -105,10 +105,10 @@ class Neighbourhood(nn.Module):
         padded = F.pad(both, (0, -width % COARSE, 0, -height % COARSE), mode="replicate")
         far = F.interpolate(COARSE_REACH * torch.tanh(self.coarse(padded)), scale_factor=COARSE)
         near = FINE_REACH * torch.tanh(self.fine(both))
-        return (far[..., :height, :width] + near).unflatten(1, (self.heads, 2))
+        return self._split(far[..., :height, :width] + near)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.heads, -1))
+        return x.reshape(len(x), self.heads, -1, *x.shape[2:])
 
 
 class PolarityLinear(nn.Module):
@@ -135,7 +135,7 @@ class PolarityLinear(nn.Module):
             v = self._rows(values.float())
             first, second = v.chunk(2, -1)
             found = torch.cat([_linear(q, k, first), _linear(opposite, k, second)], -1)
-        found = found.to(kind).transpose(2, 3).flatten(1, 2).unflatten(2, size)
+        found = found.to(kind).transpose(2, 3).flatten(1, 2).reshape(len(x), -1, *size)
         return found * gate
 
     def _signed(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +146,8 @@ class PolarityLinear(nn.Module):
         return torch.cat([plus, minus], -1), torch.cat([minus, plus], -1)
 
     def _rows(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.heads, -1)).flatten(3).transpose(2, 3)
+        count, channels = x.shape[:2]
+        return x.reshape(count, self.heads, channels // self.heads, -1).transpose(2, 3)
 
 
 class PaperAdaptation(nn.Module):
@@ -236,4 +237,4 @@ def _fetch(features: Tensor, shift: Tensor) -> Tensor:
     limit = place.new_tensor((max(width - 1, 1), max(height - 1, 1)))
     grid = (place / limit * 2 - 1).flatten(0, 1)
     sampled = F.grid_sample(features.flatten(0, 1), grid, padding_mode="border", align_corners=True)
-    return sampled.unflatten(0, (batch, heads))
+    return sampled.reshape(batch, heads, *sampled.shape[1:])

@@ -107,11 +107,11 @@ class PolarityAttention(GridLayer):
         q, k = (
             self._by_head(self._raise(parts)) for parts in (self._signed(asked), self._signed(keys))
         )
-        v = values.double().unflatten(1, (self.heads, -1)).flatten(3)  # (B, heads, 16, cells)
+        v = values.double().reshape(len(values), self.heads, HEAD_CHANNELS, -1)
         first, second = v.chunk(2, 2)
         opposite = q.roll(HEAD_CHANNELS, 2)
         found = [self._answer(one, k, half) for one, half in ((q, first), (opposite, second))]
-        return torch.cat(found, 2).float().flatten(1, 2).unflatten(2, size)
+        return torch.cat(found, 2).float().reshape(len(asked), -1, *size)
 
     def _answer(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Mean of values (B, heads, 8, cells), for each query (B, heads, 32, cells)."""
@@ -129,7 +129,7 @@ class PolarityAttention(GridLayer):
 
     def _by_head(self, parts: Tensor) -> Tensor:
         """(B, 2, V, cells) to (B, heads, 2 * 16, cells)."""
-        split = parts.unflatten(2, (self.heads, HEAD_CHANNELS))
+        split = parts.reshape(len(parts), 2, self.heads, HEAD_CHANNELS, -1)
         return split.transpose(1, 2).flatten(2, 3)
 
     def _raise(self, parts: Tensor) -> Tensor:

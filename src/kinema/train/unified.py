@@ -38,7 +38,7 @@ SURPRISE = 0.2  # of frames whose levels are drawn at random
 class Place(NamedTuple):
     """A frame of a clip: where it stands, what it refers to, and its crf over the sample's."""
 
-    index: int
+    frame: int
     references: tuple[int, ...]
     more_crf: float
 
@@ -57,13 +57,13 @@ def unified_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome:
     known: dict[int, Known] = {}
     costs, rates, qualities = [], [], []
     for place in places(kind, len(frames)):
-        x, own = frames[place.index], (crf + place.more_crf).clamp(0, MAX_CRF)
+        x, own = frames[place.frame], (crf + place.more_crf).clamp(0, MAX_CRF)
         references = _refer(model, x, own, place, known, stage) if place.references else ()
         with torch.set_grad_enabled(bool(references)):
             channel = Estimate(noise=bool(references), decide=stage.decide)
             coded = model.code_frame(x, own, _size(x), channel, references)
         assert isinstance(coded.memory, Known)
-        known[place.index] = coded.memory if stage.window > 1 else detached(coded.memory)
+        known[place.frame] = coded.memory if stage.window > 1 else detached(coded.memory)
         if not references:
             continue
         rate = channel.bits() / (x.shape[2] * x.shape[3] * 64)
@@ -152,7 +152,7 @@ def _refer(
         memory = known[index]
         if _chance(stage.broken):
             memory = break_reference(memory, int(_chance(0.3)))
-        references.append(Reference(memory, index - place.index))
+        references.append(Reference(memory, index - place.frame))
     rated = model.rate_references(x, crf, _size(x), tuple(references))
     if _chance(SURPRISE * bool(stage.broken)):
         rated = tuple(int(torch.randint(1, TOP_LEVEL + 1, ())) for _ in rated)
