@@ -65,6 +65,21 @@ def tiny_cama_config(tiny_moving):
 
 
 @pytest.fixture
+def tiny_uni_lvc_config(tiny_moving):
+    """Uni-LVC with hardly any channels."""
+    from kinema.models.uni_lvc import UniLvcConfig
+    from kinema.parts.cross_adaptation import AdaptationConfig
+
+    return UniLvcConfig(
+        **tiny_moving,
+        state_channels=8,
+        refinement_channels=8,
+        refinement_blocks=1,
+        adaptation=AdaptationConfig(far_heads=1),
+    )
+
+
+@pytest.fixture
 def pictures():
     """Make seeded pictures: (B, 96, H/8, W/8) in picture units, smooth with some texture."""
     import torch

@@ -10,8 +10,10 @@ from torch._subclasses import FakeTensorMode
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.models.cama import CamaCodec
 from kinema.models.dual_domain import DualDomainCodec
+from kinema.models.frames import Reference
 from kinema.models.lstvc import LstvcCodec
 from kinema.models.moving import MovingConfig
+from kinema.models.uni_lvc import UniLvcCodec
 from kinema.nn.exact import GridConv
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
@@ -49,8 +51,11 @@ def read(tables):
 def count_macs():
     """Count the multiplications of convolutions, by module, without computing anything."""
 
-    def count(build, channels, height, width):
-        """Multiplications in a picture of `channels` at 1/8, by name of the convolution."""
+    def count(build, channels, height, width, distances=()):
+        """Multiplications in a picture of `channels` at 1/8, by name of the convolution.
+
+        With `distances`, in one that refers to others.
+        """
         macs = {}
 
         def hook(name):
@@ -66,7 +71,11 @@ def count_macs():
                     module.register_forward_hook(hook(name))
             x = torch.zeros(1, channels, height // 8, width // 8)
             size = (height // 16, width // 16)
-            network.code_frame(x, torch.zeros(1), size, Estimate(noise=True))
+            coded = network.code_frame(x, torch.zeros(1), size, Estimate(noise=True))
+            if distances:
+                macs.clear()
+                references = tuple(Reference(coded.memory, distance) for distance in distances)
+                network.code_frame(x, torch.zeros(1), size, Estimate(noise=True), references)
         return macs
 
     return count
@@ -114,8 +123,29 @@ def tiny_cama(tiny_cama_config, pictures):
     return make
 
 
-def shake(network, x):
-    """Start from pictures, then leave no parameter at zero."""
+@pytest.fixture
+def tiny_uni_lvc(tiny_uni_lvc_config, pictures):
+    """Make a Uni-LVC with hardly any channels; no parameter at zero unless it is fresh."""
+
+    def make(seed=0, *, is_fresh=False):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        network = UniLvcCodec(tiny_uni_lvc_config)
+        x = pictures(24, 64, 64, seed)
+        network = begin(network, x) if is_fresh else shake(network, x)
+        network.contextual.steps.load_state_dict(network.latent.steps.state_dict())
+        if is_fresh:
+            network.contextual.spatial.load_state_dict(
+                network.latent.spatial.state_dict(), strict=False
+            )
+            network.contextual.spatial.trust()
+        return network
+
+    return make
+
+
+def begin(network, x):
+    """Start from pictures."""
     x = torch.nn.functional.pixel_unshuffle(x, 2)
     network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
     with torch.no_grad():
@@ -123,6 +153,13 @@ def shake(network, x):
             network.coarse.linear.copy_(network.analysis.linear)
         if isinstance(network, LstvcCodec):
             network.cosines.start_from(network.analysis.linear)
+    return network
+
+
+def shake(network, x):
+    """Start from pictures, then leave no parameter at zero."""
+    begin(network, x)
+    with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name == "cosines.gain":  # always above 0
                 continue

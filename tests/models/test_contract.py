@@ -22,6 +22,8 @@ from kinema.models.lstvc import LstvcCodec, LstvcConfig
 from kinema.models.lstvc import build_small as build_lstvc
 from kinema.models.moving import MovingConfig
 from kinema.models.registry import MODELS
+from kinema.models.uni_lvc import UniLvcCodec, UniLvcConfig
+from kinema.models.uni_lvc import build_small as build_uni_lvc
 from kinema.nn.exact import GridLayer
 from kinema.parts.channels import Estimate
 
@@ -79,6 +81,17 @@ SYSTEMS = {
         96,
         exact=True,
         looks_back=(*CONDITIONAL, "features.", "tell.", "show."),
+    ),
+    "uni_lvc": System(
+        UniLvcCodec,
+        build_uni_lvc,
+        UniLvcConfig(),
+        96,
+        exact=True,
+        looks_back=(
+            *CONDITIONAL,
+            *("adaptor.", "adapt_prior.", "adapt_picture."),
+        ),
     ),
     "intra_paper": System(IntraPaperCodec, build_paper, IntraPaperConfig(), 192, exact=False),
 }

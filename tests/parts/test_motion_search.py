@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from kinema.errors import ShapeError
 from kinema.parts.motion_field import FIELD_LIMIT
-from kinema.parts.motion_search import estimate_field, estimate_fields
+from kinema.parts.motion_search import Partner, estimate_field, estimate_fields, settle_field
 from kinema.parts.warping import warp_planes
 
 CRF = torch.tensor([20.0])
@@ -170,3 +170,38 @@ def test_motion_beyond_the_reach_is_found_in_reduced_pictures():
     missed, found = ((inside(f, 120, 0) - wanted[..., 0]).abs().median() for f in (full, half))
     assert found <= 4
     assert found <= missed
+
+
+def settle(current, reference, found, origin, *, weight=0.5, partner=None):
+    other = Partner(current if partner is None else partner, torch.zeros_like(found), weight)
+    return settle_field(current, reference, found, origin, other, CRF)
+
+
+def test_what_is_expected_stays_where_it_serves():
+    """Flat pictures: no vector is worth its bits, whatever was found by itself."""
+    flat = torch.full((1, 1, 64, 96), 90.0)
+    origin = torch.full((1, 2, 4, 6), 12.0)
+    found = torch.randint(-40, 40, (1, 2, 4, 6), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(settle(flat, flat, found, origin), origin)
+
+
+def test_what_was_found_is_taken_where_it_pays():
+    current, reference = pan((96, 128), 7, -3)
+    true = torch.tensor([28.0, -12.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
+    settled = settle(current, reference, true, torch.zeros(1, 2, 6, 8))
+    assert (
+        inside(settled, 7, -3) == torch.tensor([28.0, -12.0])[None, :, None]
+    ).float().mean() > 0.9
+    assert torch.equal(
+        settle(current, reference, true, None), settle(current, reference, true, true)
+    )
+
+
+def test_a_partner_that_tells_everything_leaves_nothing_to_find():
+    """With hardly any weight, a vector does not pay, however true it is."""
+    current, reference = pan((96, 128), 7, -3)
+    true = torch.tensor([28.0, -12.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
+    origin = torch.zeros(1, 2, 6, 8)
+    heard, ignored = (settle(current, reference, true, origin, weight=w) for w in (0.9, 0.01))
+    assert heard.abs().sum() > 0
+    assert not ignored.any()

@@ -8,9 +8,10 @@ import torch
 from kinema.models.dual_domain_configs import tiny_config
 from kinema.models.dual_domain_paper import DualDomainPaperCodec
 from kinema.train.data import Batch
+from kinema.train.paper_stages import DUAL_DOMAIN_PAPER
 from kinema.train.progressive import progressive_objective, start_progressive
 from kinema.train.recipes import RECIPES
-from kinema.train.stages import DUAL_DOMAIN_PAPER, Stage
+from kinema.train.stages import Stage
 
 STAGE = Stage(name="test", steps=1, batch=1, crop=64, num_frames=3, lr=1e-3, final_lr=1e-3)
 TRANSFORM = ("analysis.", "synthesis.", "experts.")

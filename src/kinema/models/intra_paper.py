@@ -122,7 +122,7 @@ class IntraPaperCodec(nn.Module):
         encoder_only: prefixes of the parameters that no decoder needs.
     """
 
-    encoder_only = ("analysis.", "hyper.down.")
+    encoder_only: tuple[str, ...] = ("analysis.", "hyper.down.")
 
     def __init__(self, config: IntraPaperConfig) -> None:
         super().__init__()

@@ -131,7 +131,7 @@ class LstvcCodec(MovingCodec):
         costs = None
         if x is not None:
             steps = self.contextual.steps.base(crf)
-            costs = price(self.cosines, x - seen.warped, steps, self._worth(crf))
+            costs = price(self.cosines, x - seen.warped, steps, self.worth(crf))
         sizes, stream = self.block_sizes.code(costs, seen.context.stream, crf, channel)
         coarse = self.cosines(seen.warped, sizes)
         return Prediction(seen.warped, seen.context._replace(stream=stream, coarse=coarse), sizes)
@@ -171,11 +171,11 @@ class LstvcCodec(MovingCodec):
         latent = None
         if x is not None:
             missed = self.cosines.free(x - seen.warped, seen.sizes)
-            latent = LatentInput(coarse + missed, self._worth(crf))
+            latent = LatentInput(coarse + missed, self.worth(crf))
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         return coded, rough(coded)
 
-    def _worth(self, crf: Tensor) -> Tensor:
+    def worth(self, crf: Tensor) -> Tensor:
         """Bits that a squared error of each cosine costs, (B, M); encoder only."""
         return rd_lambda(crf)[:, None] * self.cosines.latent_weight()
 

@@ -63,9 +63,16 @@ class ContextualRefinement(GridLayer):
         self.blocks = nn.Sequential(*[GridBlock(width) for _ in range(num_blocks)])
         self.head = GridConv(width, CHANNELS, Activation.LINEAR, gain=0.0)
 
-    def forward(self, x_hat: Tensor, warped: Tensor, stream: Tensor, crf: Tensor) -> Tensor:
-        """Correct `x_hat`, given the warped picture and the context (B, P, h, w)."""
-        return x_hat + self.head(self.look(x_hat, warped, stream, crf))
+    def forward(
+        self,
+        x_hat: Tensor,
+        warped: Tensor,
+        stream: Tensor,
+        crf: Tensor,
+        more: Tensor | None = None,
+    ) -> Tensor:
+        """Correct `x_hat`; arguments as `look`."""
+        return x_hat + self.head(self.look(x_hat, warped, stream, crf, more))
 
     def look(
         self,

@@ -16,6 +16,7 @@ hierarchical block search as block codecs have it, by rate and distortion.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -142,13 +143,19 @@ class _Scale:
 
 def _build_scales(current: Tensor, reference: Tensor, crf: Tensor) -> list[_Scale]:
     """Halve both pictures again and again; the coarsest scale comes last."""
-    water = 1 / (2 * math.log(2) * LUMA_WEIGHT * rd_lambda(crf.float()))
-    scales = [_Scale(current, reference, water.view(-1, 1, 1), 0)]
+    water = _water(crf)
+    scales = [_Scale(current, reference, water, 0)]
     top = 3 if max(current.shape[-2:]) <= COARSE_SIDE else 4
     for level in range(1, top + 1):
         current, reference = F.avg_pool2d(current, 2), F.avg_pool2d(reference, 2)
-        scales.append(_Scale(current, reference, water.view(-1, 1, 1), level))
+        scales.append(_Scale(current, reference, water, level))
     return scales
+
+
+def _water(crf: Tensor) -> Tensor:
+    """Energy per sample below which nothing is coded, (B, 1, 1)."""
+    water = 1 / (2 * math.log(2) * LUMA_WEIGHT * rd_lambda(crf.float()))
+    return water.view(-1, 1, 1)
 
 
 def _search_fully(scale: _Scale) -> tuple[Tensor, Tensor]:
@@ -192,14 +199,15 @@ def _refine(scales: list[_Scale], field: Tensor, usual: Tensor) -> Tensor:
     return _choose(scales[0], field, cheap)
 
 
-def _choose(scale: _Scale, field: Tensor, others: Others) -> Tensor:
+def _choose(scale: _Scale, field: Tensor, others: Others, origin: Tensor | None = None) -> Tensor:
     """Replace vectors, a quarter of them at a time, where another value costs fewer bits."""
     fields = torch.cat([field[None], others(field)])
     bits = scale.bits(fields)
     field = field.clone()
+    origin = torch.zeros_like(field) if origin is None else origin
     for row, column in PARITIES:
         part = (..., slice(row, None, 2), slice(column, None, 2))
-        beside = fields[part] - _around(field)[-1][part]
+        beside = (fields - origin)[part] - _around(field - origin)[-1][part]
         vector_bits = VECTOR_BITS * torch.log2(1 + VECTOR_UNITS * beside.abs()).sum(2)
         best = (bits[part] + vector_bits).argmin(0, keepdim=True)
         spread = best[:, :, None].expand(-1, -1, 2, -1, -1)
@@ -226,3 +234,59 @@ def _around(field: Tensor) -> Tensor:
 def _to_units(field: Tensor) -> Tensor:
     """Round vectors in luma samples to quarters."""
     return (field * VECTOR_UNITS).round() / VECTOR_UNITS
+
+
+class Partner(NamedTuple):
+    """The other one of two predictions that are blended.
+
+    Attributes:
+        reference_y: luma, (B, 1, H, W), as the decoder knows it.
+        field: (B, 2, H/16, W/16), quarter luma samples.
+        weight: of the own prediction in the blend, above 0, at most 1.
+    """
+
+    reference_y: Tensor
+    field: Tensor
+    weight: float
+
+
+@torch.no_grad()
+def settle_field(
+    current_y: Tensor,
+    reference_y: Tensor,
+    found: Tensor,
+    origin: Tensor | None,
+    partner: Partner,
+    crf: Tensor,
+) -> Tensor:
+    """Take what is expected, but for blocks where what was found is worth its bits.
+
+    Args:
+        current_y: luma, (B, 1, H, W), 0 to 255, H and W multiples of 16.
+        reference_y: likewise, as the decoder knows it.
+        found: field found by itself, (B, 2, H/16, W/16), quarter luma samples.
+        origin: field from which vectors are coded as differences; None if nothing is expected.
+        partner: what the prediction is blended with.
+        crf: (B,) qualities, 0 to 63.
+
+    Returns:
+        (B, 2, H/16, W/16) fp32, whole numbers of quarter luma samples up to FIELD_LIMIT.
+    """
+    found, weight = found.float() / VECTOR_UNITS, partner.weight
+    start = torch.zeros_like(found) if origin is None else origin.float() / VECTOR_UNITS
+    water = _water(crf) / weight**2
+    beside, other = partner.reference_y.float(), partner.field[None] / VECTOR_UNITS
+    moved = _Scale(beside, beside, water, 0).predict(other)[0][:, None]
+    rest = (current_y.float() - (1 - weight) * moved) / weight
+    scale = _Scale(rest, reference_y.float(), water, 0)
+
+    def cheap(field: Tensor) -> Tensor:
+        apart = _to_units(_around(field - start)) + start
+        return torch.cat([apart, start[None], found[None]])
+
+    field = found if origin is None else start
+    for step in FINEST_STEPS:
+        field = _choose(scale, field, cheap, start)
+        field = _choose(scale, field, _shifts(step), start)
+    field = _choose(scale, field, cheap, start)
+    return (field * VECTOR_UNITS).round().clamp(-FIELD_LIMIT, FIELD_LIMIT)

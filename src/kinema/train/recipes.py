@@ -14,22 +14,21 @@ from kinema.models import (
     intra,
     lstvc,
     lstvc_paper,
+    uni_lvc,
 )
 from kinema.train.alignment import alignment_objective, start_alignment
 from kinema.train.cascade import cascade_objective
 from kinema.train.conditional import conditional_objective, start_conditional, start_features
 from kinema.train.data import Batch, CropSampler
 from kinema.train.objectives import Outcome, intra_objective, start_intra
+from kinema.train.paper_stages import CAMA_PAPER, DUAL_DOMAIN_PAPER, LSTVC_PAPER, TCM_PAPER
 from kinema.train.progressive import progressive_objective, start_progressive
 from kinema.train.stages import (
-    CAMA_PAPER,
     CAMA_SMALL,
-    DUAL_DOMAIN_PAPER,
     DUAL_DOMAIN_SMALL,
     INTRA_SMALL,
-    LSTVC_PAPER,
     LSTVC_SMALL,
-    TCM_PAPER,
+    UNI_LVC_SMALL,
     Stage,
 )
 from kinema.train.two_stage import (
@@ -38,6 +37,7 @@ from kinema.train.two_stage import (
     start_two_stage,
     two_stage_objective,
 )
+from kinema.train.unified import start_unified, unified_objective
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "lstvc-small": Recipe(LSTVC_SMALL, lstvc.build_small, start_conditional, conditional_objective),
     "cama-small": Recipe(CAMA_SMALL, cama.build_small, start_features, conditional_objective),
+    "uni-lvc-small": Recipe(UNI_LVC_SMALL, uni_lvc.build_small, start_unified, unified_objective),
 }
 
 
