@@ -8,6 +8,8 @@ from kinema.errors import ConfigError
 from kinema.models.frames import Reference
 from kinema.models.intra import IntraCodec
 from kinema.models.lstvc import LstvcCodec
+from kinema.models.uni_lvc import UniLvcCodec
+from kinema.models.weights import export_weights, load_weights
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
 from kinema.parts.planes import pack_planes, unpack_planes, whole_picture
@@ -66,6 +68,20 @@ def test_reader_follows_the_writer(levels, passes, tiny_uni_lvc, moving, freeze,
         assert torch.equal(mine.x_hat, theirs.x_hat)
         assert torch.equal(mine.memory.past.picture, theirs.memory.past.picture)
     assert torch.equal(written[3].memory.past.state, found[3].memory.past.state)
+
+
+def test_b_frames_outlive_a_file_of_weights(
+    tiny_uni_lvc, tiny_uni_lvc_config, moving, freeze, tables, tmp_path
+):
+    network, path = tiny_uni_lvc(), tmp_path / "w.safetensors"
+    export_weights(network, path)
+    loaded = load_weights(UniLvcCodec(tiny_uni_lvc_config), path).network
+    exact, found = freeze(network), []
+    known = code(exact, moving, lambda: Estimate(noise=False), ORDER[:2])
+    for one in (exact, loaded):
+        found.append(payload(one, moving[2], refer(known, 2, (0, 4), (11, 15)), tables))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1].x_hat, found[1][1].x_hat)
 
 
 def test_frames_without_references_are_those_of_the_intra_codec(
