@@ -171,7 +171,8 @@ class IntraCodec(nn.Module):
         weight = torch.ones(patches.shape[1], dtype=torch.float64)
         weight.view(96, 4)[64:] = math.sqrt(4 * CHROMA_WEIGHT / LUMA_WEIGHT)
         levels = patches.double() / STEPS_PER_LEVEL * weight
-        rows = folded_cosines().to(levels.device)
+        left, _, right = torch.linalg.svd(folded_cosines())  # rounded; orthonormal again
+        rows = (left @ right).to(levels.device)
         values, order = (levels @ rows.T).square().mean(0).sort(descending=True)
         values, basis = values[:latent], rows[order[:latent]].T
         whiten = torch.exp2(torch.round(torch.log2(SPREAD / values.clamp(min=0.01).sqrt())))

@@ -127,8 +127,8 @@ class UniLvcCodec(LstvcCodec):
         """
         del size
         pictures = [known_of(r).past.picture for r in references]
-        steps = self.contextual.steps.base(crf)
-        return tuple(rate(x, pictures, crf, self.cosines.free, steps))
+        steps = self.latent.steps.base(crf)
+        return tuple(rate(x, pictures, crf, self.analysis.blocks, steps))
 
     def code_seen(
         self,
