@@ -10,7 +10,7 @@ import torch
 from kinema.models.intra import IntraCodec
 from kinema.nn.exact import Arithmetic
 from kinema.train import alignment
-from kinema.train.data import CropSampler
+from kinema.train.data import Batch, CropSampler
 from kinema.train.loop import TrainConfig, Trainer
 from kinema.train.objectives import intra_objective, start_intra
 from kinema.train.recipes import RECIPES, Recipe
@@ -129,3 +129,14 @@ def small_start(sampler, monkeypatch):
         alignment, "load_parameters", lambda _path, model: start_intra(model, sampler)
     )
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def batch():
+    """A smooth picture that moves by two samples a frame."""
+    chance = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 1, 9, 9, generator=chance) * 200 + 28
+    wide = torch.nn.functional.interpolate(coarse, (72, 72), mode="bicubic").clamp(0, 255)
+    y = torch.stack([wide[0, 0, :64, 2 * t : 64 + 2 * t] for t in range(3)])[None]
+    chroma = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
+    return Batch(y.to(torch.uint8), chroma, chroma)

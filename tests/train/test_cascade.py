@@ -13,7 +13,6 @@ from kinema.parts.feature_transforms import FeatureTransformConfig
 from kinema.parts.feature_warping import FeatureWarpConfig
 from kinema.parts.optical_flow import FlowConfig
 from kinema.train.cascade import cascade_objective
-from kinema.train.data import Batch
 from kinema.train.recipes import RECIPES
 from kinema.train.stages import Stage
 from kinema.train.two_stage import start_two_stage
@@ -43,17 +42,6 @@ def network(tiny_config):
         for parameter in network.parameters():
             parameter += 0.02 * torch.randn_like(parameter) * parameter.requires_grad
     return network
-
-
-@pytest.fixture
-def batch():
-    """A smooth picture that moves by two samples a frame."""
-    chance = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, 1, 9, 9, generator=chance) * 200 + 28
-    wide = torch.nn.functional.interpolate(coarse, (72, 72), mode="bicubic").clamp(0, 255)
-    y = torch.stack([wide[0, 0, :64, 2 * t : 64 + 2 * t] for t in range(3)])[None]
-    chroma = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
-    return Batch(y.to(torch.uint8), chroma, chroma)
 
 
 def taught(network, batch, stage):

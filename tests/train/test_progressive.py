@@ -29,17 +29,6 @@ def network():
     return network
 
 
-@pytest.fixture
-def batch():
-    """A smooth picture that moves by two samples a frame."""
-    chance = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, 1, 9, 9, generator=chance) * 200 + 28
-    wide = torch.nn.functional.interpolate(coarse, (72, 72), mode="bicubic").clamp(0, 255)
-    y = torch.stack([wide[0, 0, :64, 2 * t : 64 + 2 * t] for t in range(3)])[None]
-    chroma = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
-    return Batch(y.to(torch.uint8), chroma, chroma)
-
-
 def taught(network, batch, stage):
     """Names of the parameters that a step would change."""
     for name, parameter in network.named_parameters():

@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from kinema.errors import BitstreamError, ConfigError
-from kinema.models.frames import MAX_LEVEL, RatesReferences, Reference, VideoModel
+from kinema.models.frames import RatesReferences, Reference, VideoModel
+from kinema.parts.reference_adaptor import MAX_LEVEL
 
 LEVEL_BITS = 4  # of each reference in the frame header's flags, the first one in the low bits
 

@@ -7,8 +7,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from kinema.parts.channels import Channel
-
-MAX_LEVEL = 15
+from kinema.parts.reference_adaptor import MAX_LEVEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from kinema.parts.paper_adaptation import (
     PaperAdaptor,
     ReliabilityClassifier,
 )
-
-TOP_LEVEL = 15
+from kinema.parts.reference_adaptor import MAX_LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,7 @@ class UniLvcPaperCodec(IntraPaperCodec):
             assert isinstance(left, Left)
             if reference.level:
                 fine.append(self.adaptor(left.features, reference.distance, left.crf))
-                alphas.append(torch.full_like(left.crf, reference.level / TOP_LEVEL))
+                alphas.append(torch.full_like(left.crf, reference.level / MAX_LEVEL))
         return Asked(fine, [self.down(f) for f in fine], alphas)
 
     def analyse(self, x: Tensor, crf: Tensor, asked: Asked) -> Tensor:
@@ -159,7 +158,7 @@ class UniLvcPaperCodec(IntraPaperCodec):
         """Levels of reliability, 0 to 15, for the frame header; encoder only."""
         del size
         odds = self.reliability(x, crf, references)
-        return tuple(round(TOP_LEVEL * float(torch.sigmoid(o).mean())) for o in odds)
+        return tuple(round(MAX_LEVEL * float(torch.sigmoid(o).mean())) for o in odds)
 
     def _enter(self, x: Tensor, crf: Tensor) -> Tensor:
         assert self.analysis.quality is not None

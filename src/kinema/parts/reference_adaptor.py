@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kinema.nn.exact import HIGH, LOW, Activation, GridConv, GridLayer, round_through
 
-TOP_LEVEL = 15
+MAX_LEVEL = 15  # of reliability; 0: as if a reference were not there
 NUM_FACTS = 5
 GRID_PER_CRF = 16.0
 GRID_PER_FLAG = 64.0
@@ -59,7 +59,7 @@ class ReferenceAdaptor(GridLayer):
 
 def gain(level: int) -> float:
     """Give what features of a reference are multiplied by: 1/8 to 1, in sixteenths."""
-    return (level + 1) / (TOP_LEVEL + 1)
+    return (level + 1) / (MAX_LEVEL + 1)
 
 
 def facts(standing: Standing, crf: Tensor) -> Tensor:

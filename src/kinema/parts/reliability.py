@@ -21,7 +21,7 @@ from torch import Tensor
 from kinema.parts.motion_field import BLOCK, FIELD_LIMIT
 from kinema.parts.motion_search import estimate_field
 from kinema.parts.planes import unpack_planes
-from kinema.parts.reference_adaptor import TOP_LEVEL
+from kinema.parts.reference_adaptor import MAX_LEVEL
 from kinema.parts.warping import warp_picture
 
 USELESS, USEFUL = 0.9, 0.45  # bits over those without reference, of levels 0 and 15
@@ -61,7 +61,7 @@ def _level(share: float, portion: float) -> int:
     if share >= USELESS:
         return 0
     sure = min(1.0, (USELESS - share) / (USELESS - USEFUL))
-    return max(1, round(TOP_LEVEL * sure * min(portion, 1.0)))
+    return max(1, round(MAX_LEVEL * sure * min(portion, 1.0)))
 
 
 def _search(x: Tensor, picture: Tensor, crf: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from kinema.models.uni_motion import Known
 from kinema.parts.channels import Estimate
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL, whole_picture
 from kinema.parts.quality import MAX_CRF, rd_lambda
-from kinema.parts.reference_adaptor import TOP_LEVEL
+from kinema.parts.reference_adaptor import MAX_LEVEL
 from kinema.train.alignment import pictures
 from kinema.train.conditional import start_conditional
 from kinema.train.data import Batch, CropSampler
@@ -155,7 +155,7 @@ def _refer(
         references.append(Reference(memory, index - place.frame))
     rated = model.rate_references(x, crf, _size(x), tuple(references))
     if _chance(SURPRISE * bool(stage.broken)):
-        rated = tuple(int(torch.randint(1, TOP_LEVEL + 1, ())) for _ in rated)
+        rated = tuple(int(torch.randint(1, MAX_LEVEL + 1, ())) for _ in rated)
     if not any(rated):
         rated = (1,) * len(rated)
     pairs = zip(references, rated, strict=True)
