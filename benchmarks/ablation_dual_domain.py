@@ -37,7 +37,7 @@ from kinema.models.moving import Memory
 from kinema.models.registry import load_model
 from kinema.parts.channels import Distribution
 from kinema.parts.coding import Write
-from kinema.parts.gaussian import gaussian_bits
+from kinema.parts.laplace import laplace_bits
 from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.planes import unpack_planes
 from kinema.parts.quadtree import put
@@ -75,7 +75,7 @@ class Tap:
     def carry(self, s: Tensor | None, distribution: Distribution) -> Tensor:
         channel = self._channels[len(self.bits) >= self._num_first]
         symbols = channel.carry(s, distribution)
-        bits = gaussian_bits(symbols, distribution.mean, distribution.log_scale)
+        bits = laplace_bits(symbols, distribution.mean, distribution.log_scale)
         self.bits.append(distribution.scatter(distribution.gather(bits)))
         return symbols
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
-from kinema.entropy.tables import TableSet, gaussian_tables, pmf_tables
+from kinema.entropy.tables import TableSet, laplace_tables, pmf_tables
 
 NUM_SCALES, NUM_FRACTIONS = 64, 16
 SCALES = np.geomspace(0.05, 128, NUM_SCALES)
@@ -17,7 +17,7 @@ SCALES = np.geomspace(0.05, 128, NUM_SCALES)
 
 def make_frame(rng, num_symbols, mean_level):
     """Draw a hyper group and four groups of latents: half near zero, half spread out."""
-    gaussian = gaussian_tables(SCALES.tolist(), NUM_FRACTIONS)
+    laplace = laplace_tables(SCALES.tolist(), NUM_FRACTIONS)
     ramp = np.exp(-np.abs(np.arange(-20, 21)) / np.linspace(0.3, 4, 64)[:, None])
     hyper = pmf_tables(list(ramp / ramp.sum(axis=1, keepdims=True)), [-20] * 64)
     channel = np.repeat(np.arange(64), max(num_symbols // 1000, 1) * 4)
@@ -28,7 +28,7 @@ def make_frame(rng, num_symbols, mean_level):
         fraction = rng.integers(0, NUM_FRACTIONS, num_symbols)
         symbols = np.rint(rng.normal(fraction / NUM_FRACTIONS, SCALES[level])).astype(np.int32)
         index = (level * NUM_FRACTIONS + fraction).astype(np.int32)
-        groups.append((symbols.astype(np.int32), index, gaussian))
+        groups.append((symbols.astype(np.int32), index, laplace))
     return groups
 
 
@@ -81,6 +81,6 @@ def describe(tables: TableSet):
 if __name__ == "__main__":
     per_group = int(sys.argv[1]) if len(sys.argv) > 1 else 25_000
     rng = np.random.default_rng(1)
-    describe(gaussian_tables(SCALES.tolist(), NUM_FRACTIONS))
+    describe(laplace_tables(SCALES.tolist(), NUM_FRACTIONS))
     for name, mean_level in (("low rate", 8), ("middle rate", 20), ("high rate", 32)):
         report(name, make_frame(rng, per_group, mean_level))

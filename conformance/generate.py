@@ -172,13 +172,11 @@ def make_moving_weights(name: str) -> None:
     load_parameters(WEIGHTS / f"{BASE}.safetensors", first)
     latent = CONFIG.prior.latent_channels
     with torch.no_grad():
-        first.coarse.linear.copy_(first.analysis.linear)
         share, log_gain = torch.full((latent,), SHARE), torch.full((latent,), LOG_GAIN)
         first.temporal.start_from(first.latent.spatial, share, log_gain)
     network = SYSTEMS[name].build()
     if isinstance(network, LstvcCodec):
         take_over(network, first)
-        network.cosines.start_from(network.analysis.linear)
     else:
         network.load_state_dict(first.state_dict())
     with torch.no_grad():

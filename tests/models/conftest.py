@@ -51,10 +51,11 @@ def read(tables):
 def count_macs():
     """Count the multiplications of convolutions, by module, without computing anything."""
 
-    def count(build, channels, height, width, distances=()):
+    def count(build, channels, height, width, distances=(), mode=FakeTensorMode):
         """Multiplications in a picture of `channels` at 1/8, by name of the convolution.
 
-        With `distances`, in one that refers to others.
+        With `distances`, in one that refers to others. Another mode computes after all: where
+        shapes depend on what is chosen.
         """
         macs = {}
 
@@ -64,7 +65,7 @@ def count_macs():
 
             return add
 
-        with FakeTensorMode(), torch.no_grad():
+        with mode(), torch.no_grad():
             network = build()
             for name, module in network.named_modules():
                 if isinstance(module, nn.Conv2d | GridConv):
@@ -148,11 +149,6 @@ def begin(network, x):
     """Start from pictures."""
     x = torch.nn.functional.pixel_unshuffle(x, 2)
     network.start_from_patches(x.permute(0, 2, 3, 1).flatten(0, 2))
-    with torch.no_grad():
-        if isinstance(network, DualDomainCodec):
-            network.coarse.linear.copy_(network.analysis.linear)
-        if isinstance(network, LstvcCodec):
-            network.cosines.start_from(network.analysis.linear)
     return network
 
 

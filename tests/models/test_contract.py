@@ -53,7 +53,7 @@ TINY_PAPER = IntraPaperConfig(
     prior_blocks=1,
 )
 CONDITIONAL = (
-    *("motion.", "cosines.", "block_sizes."),
+    *("motion.", "block_sizes."),
     *("alignment.", "contextual.", "long_term.", "refinement."),
 )
 SYSTEMS = {

@@ -163,7 +163,7 @@ def test_a_layer_off_the_grid_would_be_noticed(network, coded, read):
     for replacement, reason in (
         (FreeBlock(12), "silu"),
         (nn.Conv2d(12, 12, 3, padding=1), r"convolution (3, 3), 1 groups, torch.float32"),
-        (nn.Sequential(nn.Linear(7, 7)), "bmm of torch.float32"),
+        (nn.Sequential(nn.Linear(7, 7)), "addmm"),
         (nn.Softmax(1), "_softmax"),
     ):
         changed = copy.deepcopy(network)

@@ -120,7 +120,7 @@ def test_rate_trains_what_looks_back_and_leaves_the_transform_alone(tiny_dual_do
         memory = network.code_frame(
             moving[1], CRF, SIZE, Estimate(noise=False), (Reference(memory, -1),)
         ).memory
-    frozen = ("analysis.", "latent.", "synthesis.", "coarse.")
+    frozen = ("analysis.", "latent.", "synthesis.", "cosines.")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
     channel = Estimate(noise=False)

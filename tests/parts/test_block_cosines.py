@@ -51,6 +51,14 @@ def test_mixed_sizes_come_back(transform):
     assert torch.allclose(transform.inverse(transform.free(x, sizes), sizes), x, atol=0.1)
 
 
+def test_amplitudes_of_whole_blocks_tell_those_of_every_size(transform):
+    x = torch.randn(2, 96, 6, 8) * 50
+    divided = transform.divide(transform.free(x))
+    for index, found in enumerate(divided):
+        expected = transform.free(x, torch.full((2, 3, 4), index))
+        assert torch.allclose(found, expected, atol=0.1)
+
+
 def test_a_block_depends_on_its_own_samples_and_size(transform):
     x, sizes = torch.randn(1, 96, 6, 8) * 50, torch.zeros(1, 3, 4, dtype=torch.long)
     sizes[0, 1, 2] = 2

@@ -3,7 +3,7 @@
 import torch
 
 from kinema.parts.block_cosines import SIDES, CosineTransform, folded_cosines
-from kinema.parts.block_sizes import BlockSizes, price
+from kinema.parts.block_sizes import BlockSizes, insist, pick, price
 from kinema.parts.channels import Estimate
 
 CRF = torch.tensor([30.0])
@@ -12,7 +12,8 @@ CRF = torch.tensor([30.0])
 def prices(missed):
     cosines = CosineTransform(384)
     steps = torch.full((1, 384), 20.0)
-    return price(cosines, missed, steps, 0.05 * cosines.latent_weight()[None])
+    divided = cosines.divide(cosines.free(missed))
+    return price(divided, steps, 0.05 * cosines.latent_weight()[None])
 
 
 def missing(column):
@@ -48,6 +49,20 @@ def test_sizes_that_gain_enough_are_told():
     assert chosen.sum() == 2
     assert chosen[0, 1, 3] == 2
     assert not stream.any()  # until it has learned what to make of them
+
+
+def test_sizes_that_are_known_are_told_as_they_are():
+    known = torch.randint(0, 3, (2, 4, 5))
+    costs, stream, crf = insist(known), torch.zeros(2, 8, 4, 5), torch.tensor([3.0, 60.0])
+    chosen, _ = BlockSizes(8).code(costs, stream, crf, Estimate(noise=False, decide=1.0))
+    assert torch.equal(chosen, known)
+
+
+def test_each_block_is_taken_in_its_size():
+    divided, sizes = torch.randn(3, 2, 5, 3, 4), torch.randint(0, 3, (2, 3, 4))
+    found = pick(divided, sizes)
+    assert torch.equal(found[1, :, 2, 3], divided[sizes[1, 2, 3], 1, :, 2, 3])
+    assert torch.equal(found[0, :, 1, 0], divided[sizes[0, 1, 0], 0, :, 1, 0])
 
 
 def test_what_no_encoder_would_write_is_a_size_all_the_same():

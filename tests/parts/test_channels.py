@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kinema.parts.channels import Distribution, Estimate, choose_symbols
-from kinema.parts.gaussian import gaussian_bits
+from kinema.parts.laplace import laplace_bits
 
 SHAPE = (2, 3, 4, 5)
 
@@ -49,7 +49,7 @@ def test_symbols_are_rounded_and_bits_are_theirs():
     distribution = random_distribution()
     symbols = channel.carry(s, distribution)
     assert torch.equal(symbols, s.round())
-    expected = gaussian_bits(symbols, distribution.mean, distribution.log_scale)
+    expected = laplace_bits(symbols, distribution.mean, distribution.log_scale)
     assert torch.allclose(channel.bits(), expected.sum((1, 2, 3)))
 
 
@@ -127,7 +127,7 @@ def test_choices_minimise_rate_and_distortion_among_neighbours():
     cost = torch.rand(500, generator=chance)
 
     def total(k):
-        return gaussian_bits(k, mean, log_scale) + cost * (s - k).square()
+        return laplace_bits(k, mean, log_scale) + cost * (s - k).square()
 
     chosen, nearest = choose_symbols(s, mean, log_scale, cost), torch.round(s)
     assert (total(chosen) <= total(nearest) + 1e-4).all()

@@ -8,6 +8,7 @@ import torch
 from kinema.errors import ConfigError
 from kinema.nn.exact import Arithmetic, GridConv, set_arithmetic
 from kinema.parts.experts import (
+    AMPLITUDE_BITS,
     HIGHEST,
     LOWEST,
     OCTAVE_BITS,
@@ -17,7 +18,6 @@ from kinema.parts.experts import (
 )
 from kinema.parts.powers import power_table
 from kinema.parts.quality import CRF_UNITS, QualityTable
-from kinema.parts.transforms import AMPLITUDE_BITS
 
 FEATURES, CHANNELS = 6, 5
 CRF = torch.tensor([0.0, 20.5, 63.0])

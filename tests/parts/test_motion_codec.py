@@ -9,7 +9,7 @@ from kinema.errors import ConfigError
 from kinema.nn.exact import Arithmetic, set_arithmetic
 from kinema.parts.channels import Estimate
 from kinema.parts.coding import Read, Write
-from kinema.parts.gaussian import NUM_FRACTIONS, NUM_SCALES, scale_index
+from kinema.parts.laplace import NUM_FRACTIONS, NUM_SCALES, scale_index
 from kinema.parts.motion_codec import LEAST_LOG_SCALE, MotionCodec, MotionConfig
 from kinema.parts.motion_field import FIELD_LIMIT
 

@@ -71,6 +71,29 @@ def test_fractions_of_a_sample_are_found(quarters):
     assert (inside(field, 0, 0) - torch.tensor(quarters)[None, :, None]).abs().max() <= 1
 
 
+def noisy(picture, seed):
+    chance = torch.Generator().manual_seed(seed)
+    return (picture + 6 * torch.randn(picture.shape, generator=chance)).clamp(0, 255)
+
+
+def test_vectors_do_not_follow_noise():
+    picture, _ = pan((128, 192), 0, 0)
+    field = estimate_field(noisy(picture, 1), noisy(picture, 2), None, torch.tensor([48.0]))
+    assert (field == field[..., :1, :1]).all()  # samples in between are less noisy, everywhere
+    assert field.abs().max() <= 2
+
+
+def test_what_moves_in_noise_is_found_and_nothing_else():
+    picture, _ = pan((128, 192), 0, 0)
+    reference = picture.clone()
+    reference[..., 32:96, 64:128] = picture.roll(9, 3)[..., 32:96, 64:128]
+    field = estimate_field(noisy(picture, 1), noisy(reference, 2), None, torch.tensor([40.0]))
+    assert (field[0, :, 2:6, 4:7] - torch.tensor([36, 0])[:, None, None]).abs().max() <= 8
+    still = torch.ones(8, 12, dtype=torch.bool)
+    still[1:7, 3:9] = False
+    assert field[0, :, still].abs().max() <= 2
+
+
 @pytest.mark.parametrize("size", [(16, 16), (16, 48), (48, 16), (112, 80)])
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
 def test_nothing_moves_in_a_still_picture(size, contrast):

@@ -2,18 +2,18 @@
 
 import torch
 
+from kinema.parts.block_cosines import CosineTransform
 from kinema.parts.planes import whole_picture
 from kinema.parts.reliability import rate
-from kinema.parts.temporal import BlockTransform
 
 CRF = torch.tensor([30.0])
 
 
 def rated(x, *others):
-    transform = BlockTransform(384)
+    transform = CosineTransform(384)
     with torch.no_grad():
-        transform.linear.copy_(torch.eye(384))
-    return rate(x, others, CRF, transform, torch.full((1, 384), 20.0))
+        transform.gain.fill_(8.0)
+        return rate(x, others, CRF, transform.free, torch.full((1, 384), 20.0))
 
 
 def noisy(x, deviation):
@@ -35,6 +35,6 @@ def test_another_picture_is_not(pictures):
 
 def test_of_two_the_noisier_one_counts_less(pictures):
     x = whole_picture(pictures(1, 80, 112))
-    fine, rough = rated(x, noisy(x, 8.0), noisy(x, 16.0))
+    fine, rough = rated(x, noisy(x, 4.0), noisy(x, 8.0))
     assert fine == 15
     assert 1 <= rough < 8

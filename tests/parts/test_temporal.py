@@ -2,17 +2,13 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from kinema.errors import ConfigError
-from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Distribution
 from kinema.parts.deformable import DeformableConfig
 from kinema.parts.priors import PriorConfig, SpatialPrior
 from kinema.parts.quadtree import by_quarter, cut
 from kinema.parts.temporal import (
     Alignment,
-    BlockTransform,
     Context,
     ContextConfig,
     TemporalGuide,
@@ -56,20 +52,6 @@ def prior():
     return spatial, temporal, share
 
 
-def test_a_block_is_transformed_as_by_the_analysis(freeze):
-    transform = BlockTransform(12)
-    with torch.no_grad():
-        transform.linear.copy_(torch.randn(12, 384) * 0.1)
-    x = whole(1, 96, 6, 8)
-    expected = F.conv2d(F.pixel_unshuffle(x, 2), transform.linear[:, :, None, None])
-    exact = freeze(transform)(x)
-    assert torch.equal(exact, exact.round())
-    assert (exact - expected.clamp(LOW, HIGH)).abs().max() <= 0.6  # the matrix is rounded too
-    assert torch.equal(freeze(transform)(x.double()), exact)
-    with pytest.raises(ConfigError, match="linear: found"):
-        transform.load_grid_tensors({"linear": torch.zeros(12, 384)})
-
-
 def test_prior_starts_as_a_mixture_of_intra_and_coarse(prior, context):
     spatial, temporal, share = prior
     guide = TemporalGuide(temporal, context)
@@ -86,6 +68,18 @@ def test_prior_starts_as_a_mixture_of_intra_and_coarse(prior, context):
         assert torch.allclose(mean, expected, atol=1e-3)
         gain = torch.linspace(-1, 0, 12)[order][None, :, None, None]
         assert torch.allclose(log_scale, usual_scale + gain, atol=1e-4)
+
+
+def test_divided_blocks_are_expected_as_they_are(prior, context):
+    sizes = torch.ones(1, *SIZE, dtype=torch.long)
+
+    def recast(coarse, found):
+        assert found is sizes
+        return -coarse
+
+    guide = TemporalGuide(prior[1], context, recast=recast).divide(sizes)
+    assert torch.equal(guide.context.coarse, -context.coarse)
+    assert torch.equal(guide.context.stream, context.stream)
 
 
 def test_hyper_latent_starts_as_that_of_an_intra_frame(prior, context):

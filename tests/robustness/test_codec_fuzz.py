@@ -25,7 +25,7 @@ from kinema.codec.encoder import Encoder
 from kinema.codec.reader import DecodeSettings, KinReader
 from kinema.errors import BitstreamError, KinemaError
 from kinema.parts.coding import Write
-from kinema.parts.gaussian import NUM_FRACTIONS, NUM_SCALES
+from kinema.parts.laplace import NUM_FRACTIONS, NUM_SCALES
 from kinema.video.frame import Frame
 
 FUZZ_COUNT = int(os.environ.get("KINEMA_FUZZ_COUNT", "300"))

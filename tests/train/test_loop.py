@@ -50,7 +50,7 @@ def test_loss_falls_on_a_small_set(trainer, tiny_recipe):
 
     before = judge(run.model)
     run.run()
-    assert judge(run.model) < 0.8 * before
+    assert judge(run.model) < 0.9 * before
 
 
 def test_resuming_equals_no_interruption_bit_for_bit(trainer):

@@ -84,7 +84,8 @@ def test_intra_samples_train_the_intra_codec(started, batch):
     outcome.loss.backward()
     moved = {n for n, p in started.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved
-    assert all(name.startswith(("analysis.", "latent.", "synthesis.")) for name in moved)
+    intra = ("cosines.", "analysis.", "latent.", "synthesis.")
+    assert all(name.startswith(intra) for name in moved)
 
 
 @pytest.mark.parametrize("window", [1, 2])
@@ -103,9 +104,9 @@ def test_gradients_reach_references_only_across_a_window(window, started, batch,
 @pytest.mark.parametrize("way", [0, 1])
 def test_broken_references_are_rated_lower(way, started, known):
     torch.manual_seed(0)
-    broken = unified.break_reference(known, way)
+    broken, finest = unified.break_reference(known, way), torch.zeros_like(known.crf)
     good, bad = (
-        started.rate_references(known.past.picture, known.crf, (4, 4), (Reference(memory, -1),))[0]
+        started.rate_references(known.past.picture, finest, (4, 4), (Reference(memory, -1),))[0]
         for memory in (known, broken)
     )
     assert good == 15

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kinema.entropy.table_set import TOTAL, TableSet
 from kinema.errors import ConfigError
 
-__all__ = ["TableSet", "gaussian_tables", "pmf_tables"]
+__all__ = ["TableSet", "laplace_tables", "pmf_tables"]
 
 TAIL_MASS = 2.0**-16  # probability left to the escape symbol, at most
 LEAST_FREQUENCY = 64  # of 2**24: no outlier costs more than 18 bits (and its escape code) ...
@@ -23,11 +23,12 @@ MAX_SCALE = 4096.0
 Floats = NDArray[np.float64]
 
 
-def gaussian_tables(scales: Sequence[float], num_fractions: int) -> TableSet:
-    """Tabulate `r = k - floor(mean)` for integers k that are Gaussian about `mean`, rounded.
+def laplace_tables(scales: Sequence[float], num_fractions: int) -> TableSet:
+    """Tabulate `r = k - floor(mean)` for Laplace variables about `mean`, rounded to integers k.
 
     With `f = fraction_index / num_fractions`, table index `scale_index * num_fractions +
-    fraction_index` stands for `P(r) = Phi((r + 0.5 - f) / s) - Phi((r - 0.5 - f) / s)`.
+    fraction_index` stands for `P(r) = F((r + 0.5 - f) / s) - F((r - 0.5 - f) / s)`, F being the
+    distribution function of deviation 1: `F(-x) = exp(-sqrt(2) x) / 2` for x above 0.
     Where s is wide, neighbouring fractions share a table at a loss below MERGE_LOSS_BITS.
 
     Args:
@@ -50,7 +51,7 @@ def gaussian_tables(scales: Sequence[float], num_fractions: int) -> TableSet:
         for fraction_index in range(num_fractions):
             mean = math.floor(fraction_index * steps / num_fractions + 0.5) / steps
             lookup.append(rows.setdefault((mean, scale), len(rows)))
-    pmfs, first_symbols = zip(*(_rounded_gaussian(*key) for key in rows), strict=True)
+    pmfs, first_symbols = zip(*(_rounded_laplace(*key) for key in rows), strict=True)
     return _join(pmfs, first_symbols, lookup)
 
 
@@ -76,20 +77,21 @@ def pmf_tables(pmfs: Sequence[Floats], first_symbols: Sequence[int]) -> TableSet
 
 
 def _useful_fractions(scale: float, num_fractions: int) -> int:
-    # A mean known to +-1 / (2 m) costs about log2(e) / (24 m^2 s^2) bits; take the least m = 2^i.
+    # A mean known to +-1 / (2 m) costs about log2(e) / (12 m^2 s^2) bits; take the least m = 2^i.
     steps = 1
-    while steps < num_fractions and math.log2(math.e) / 24 > MERGE_LOSS_BITS * (steps * scale) ** 2:
+    while steps < num_fractions and math.log2(math.e) / 12 > MERGE_LOSS_BITS * (steps * scale) ** 2:
         steps *= 2
     return min(steps, num_fractions)
 
 
-def _rounded_gaussian(mean: float, scale: float) -> tuple[Floats, int]:
-    reach = 4.33 * scale  # beyond it lies TAIL_MASS, both sides together
+def _rounded_laplace(mean: float, scale: float) -> tuple[Floats, int]:
+    decay = math.sqrt(2) / scale
+    reach = -math.log(TAIL_MASS) / decay  # beyond it lies TAIL_MASS, both sides together
     first, last = math.floor(mean - reach), math.ceil(mean + reach)
-    edges = (np.arange(first, last + 2) - 0.5 - mean) / (scale * math.sqrt(2))
-    below = np.array([math.erfc(-x) / 2 for x in edges])
-    above = np.array([math.erfc(x) / 2 for x in edges])
-    return np.where(edges[1:] < 0, np.diff(below), -np.diff(above)), first
+    edges = (np.arange(first, last + 2) - 0.5 - mean) * decay
+    tail = np.exp(-np.abs(edges)) / 2  # beyond each edge, away from the mean
+    below = np.where(edges < 0, tail, 1 - tail)
+    return np.where(edges[:-1] > 0, -np.diff(tail), np.diff(below)), first
 
 
 def _trim(pmf: Floats, first_symbol: int) -> tuple[Floats, int]:

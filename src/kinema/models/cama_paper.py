@@ -9,7 +9,7 @@
 Source: DCVC-TCM (arXiv 2111.13850) and its public code; CAMA (arXiv 2512.12936), of which the
 abstract and summaries could be read. Not exact: a stream decodes on the machine and in the software
 that wrote it. Deviations: I frames are those of the shared intra codec; planes Y, U, V with chroma
-repeated to full resolution instead of RGB, averaged back; Gaussian symbols; docs/papers/cama.md.
+repeated to full resolution instead of RGB, averaged back; docs/papers/cama.md.
 """
 
 from dataclasses import replace

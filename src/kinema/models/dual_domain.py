@@ -1,8 +1,8 @@
 """The dual-domain codec: one transform for all frames; earlier frames change bits, not pictures.
 
-    x --- Analysis --- y --- LatentCodec --- y_hat --- Synthesis --- x_hat     every frame
-                               `--- guided by the spatial prior                 I frame
-                               `--- guided by TemporalPrior(context)            P frame
+    x --- cosines, Analysis --- LatentCodec --- cosines back, Synthesis --- x_hat    every frame
+                                  `--- guided by the spatial prior                   I frame
+                                  `--- guided by TemporalPrior(context)              P frame
     field --- MotionCodec; previous picture, latents, fields --- context        P frame
 
 Symbols and picture of a frame are those that it would have as an intra frame. So quality neither
@@ -24,7 +24,7 @@ from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.motion_field import sample_cells
-from kinema.parts.temporal import BlockTransform, Context, TemporalGuide, TemporalPrior
+from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
 
@@ -57,7 +57,6 @@ class DualDomainCodec(MovingCodec):
 
     def __init__(self, config: MovingConfig) -> None:
         super().__init__(config)
-        self.coarse = BlockTransform(config.intra.prior.latent_channels)
         self.temporal = TemporalPrior(config.intra.prior, config.context.stage.stream_channels)
 
     def code_predicted(
@@ -70,10 +69,10 @@ class DualDomainCodec(MovingCodec):
         motion: Tensor,
     ) -> CodedFrame:
         """Carry P frames; symbols and pictures are those of I frames."""
-        guide = TemporalGuide(self.temporal, self.look_back(before, motion))
+        guide = TemporalGuide(self.temporal, self.look_back(before, motion), recast=self.recast)
 
         def picture(coded: CodedLatent) -> Tensor:
-            return self.synthesis(coded.y_hat, crf)
+            return self.synthesise(coded, crf)
 
         if x is None or channel.passes:
             coded = self.code_latent(x, crf, size, channel, (self.latent, guide, picture))
@@ -88,7 +87,8 @@ class DualDomainCodec(MovingCodec):
         """Choose the symbols as for an I frame; encoder only."""
         with torch.no_grad():
             chosen = self.code_intra(x, crf, size, channel.rehearsal())
-        return LatentInput(chosen.y_hat.detach(), None, chosen.z_hat.detach())
+        y, z = chosen.y_hat.detach(), chosen.z_hat.detach()
+        return LatentInput(y, None, z, sizes=chosen.sizes)
 
     def look_back(self, before: Memory, motion: Tensor, reach: Reach = EVERYTHING) -> Context:
         """Gather what earlier frames tell.
@@ -102,13 +102,22 @@ class DualDomainCodec(MovingCodec):
         if has_pixel_branch is None:
             has_pixel_branch = self.moving_config.context.has_pixel_branch
         if has_pixel_branch:
-            coarse = self.coarse(warp_picture(before.picture, motion))
+            coarse = self.cosines(warp_picture(before.picture, motion))
         else:
             coarse = torch.round(sample_cells(before.latents[0], motion)).clamp(LOW, HIGH)
         latents = list(before.latents[: reach.references])
         fields = self.chain(before, motion)[: reach.references]
         stream = self.alignment(coarse, latents, fields, depth=reach.stages)
         return Context(stream, coarse, before.z_hat)
+
+    def recast(self, coarse: Tensor, sizes: Tensor) -> Tensor:
+        """Tell a latent of whole blocks, (B, M, h, w), in blocks of the given sizes, (B, h, w)."""
+        return self.cosines(self.cosines.inverse(coarse), sizes)
+
+    def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
+        """Cosines of what blocks alone make: no net is needed for it."""
+        del picture
+        return self.cosines(self.put_together(coded))
 
 
 def build_small() -> DualDomainCodec:

@@ -1,11 +1,11 @@
 """The intra codec: every picture on its own. All other systems start from it.
 
-    x --- Analysis --- y --- LatentCodec (steps, hyper-prior, four-step prior) --- y_hat
-    y_hat --- Synthesis --- x_hat
+    x --- cosines (+) Analysis --- y --- LatentCodec (hyper-prior, sizes, four steps) --- y_hat
+    y_hat --- cosines back (+) Synthesis --- x_hat
 
-Source: the intra codec of DCVC-RT (arXiv 2502.20762). Deviations: 4:2:0 planes instead of RGB, a
-linear block transform beside the nets, symbols on a grid that no context moves, everything that
-decodes in exact arithmetic. See ARCHITECTURE.md.
+Source: the intra codec of DCVC-RT (arXiv 2502.20762). Deviations: 4:2:0 planes instead of RGB,
+blocks of cosines in several sizes beside the nets, symbols on a grid that no context moves,
+everything that decodes in exact arithmetic. See ARCHITECTURE.md.
 """
 
 import math
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
-from kinema.parts.block_cosines import folded_cosines
+from kinema.parts.block_cosines import MIN_GAIN, CosineTransform
+from kinema.parts.block_sizes import BlockSizes
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, Guide, LatentCodec, LatentInput
 from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
@@ -67,8 +68,12 @@ class IntraCodec(nn.Module):
     def __init__(self, config: IntraConfig) -> None:
         super().__init__()
         self.config = config
+        latent, features = config.prior.latent_channels, config.prior.prior_channels
+        self.cosines = CosineTransform(latent)
         self.analysis = Analysis(config.transform)
-        self.latent = LatentCodec(config.prior, initial_log_steps(config.prior.latent_channels))
+        self.latent = LatentCodec(
+            config.prior, initial_log_steps(latent), block_sizes=BlockSizes(features)
+        )
         self.synthesis = Synthesis(config.transform)
 
     def code_frame(
@@ -97,7 +102,7 @@ class IntraCodec(nn.Module):
         if references:
             raise ConfigError(f"{len(references)} references; the intra codec takes none")
         coded = self.code_intra(x, crf, size, channel)
-        return CodedFrame(self.synthesis(coded.y_hat, crf), coded.y_hat)
+        return CodedFrame(self.synthesise(coded, crf), coded.y_hat)
 
     def code_intra(
         self, x: Tensor | None, crf: Tensor, size: tuple[int, int], channel: Channel
@@ -105,7 +110,7 @@ class IntraCodec(nn.Module):
         """Carry the latents of pictures; arguments as `code_frame`."""
 
         def picture(coded: CodedLatent) -> Tensor:
-            return self.synthesis(coded.y_hat, crf)
+            return self.synthesise(coded, crf)
 
         return self.code_latent(x, crf, size, channel, (self.latent, self.latent.spatial, picture))
 
@@ -133,14 +138,15 @@ class IntraCodec(nn.Module):
             return codec.code(None, crf, size, channel, guide)
         latent = latent or self.analyse(x, crf, is_final=channel.is_final)
         if channel.passes:
-            assert latent.weight is not None
+            weight = latent.weight
+            assert weight is not None
             start = codec.code(latent, crf, size, channel.rehearsal(), guide)
 
             def attempt(tried: LatentInput, through: Channel) -> tuple[CodedLatent, Tensor]:
                 coded = codec.code(tried, crf, size, through, guide)
                 return coded, error_bits(x, picture(coded), crf)
 
-            latent = refine(start, latent.weight, channel.passes, attempt)
+            latent = refine(start, weight, channel.passes, attempt)
         return codec.code(latent, crf, size, channel, guide)
 
     def analyse(self, x: Tensor, crf: Tensor, *, is_final: bool) -> LatentInput:
@@ -149,41 +155,51 @@ class IntraCodec(nn.Module):
         What the two nets do not undo of each other limits high qualities. So, if `is_final`, a
         share of the error that is left without any quantisation is added to the latent.
         """
-        y = self.analysis(x, crf)
+        y = self.cosines.free(x) + self.analysis(x, crf)
         share = (FIRST_SHARE * (1 - crf / LAST_CRF)).clamp(min=0)
         if is_final and bool((share > 0).any()):
-            left = x - self.synthesis(y, crf)
-            y = y + share[:, None, None, None] * self.analysis.blocks(left)
-        return LatentInput(y, self.error_weight(crf))
+            left = x - self.synthesise(y, crf)
+            y = y + share[:, None, None, None] * self.cosines.free(left)
+        return LatentInput(y, self.worth(crf), divided=self.cosines.divide(y))
 
-    def error_weight(self, crf: Tensor) -> Tensor:
-        """Bits that a squared error of each latent channel costs, (B, M)."""
-        return rd_lambda(crf)[:, None] * self.synthesis.latent_weight()
+    def synthesise(self, latent: CodedLatent | Tensor, crf: Tensor) -> Tensor:
+        """g_s: the picture, (B, 96, H/8, W/8) picture units.
+
+        Args:
+            latent: as coded, or amplitudes of whole blocks, (B, M, H/16, W/16).
+            crf: qualities, (B,).
+        """
+        rough = self.put_together(latent)
+        return self.synthesis(rough, self.cosines(rough), crf)
+
+    def put_together(self, latent: CodedLatent | Tensor) -> Tensor:
+        """The picture that blocks alone make; as `synthesise`."""
+        if isinstance(latent, Tensor):
+            return self.cosines.inverse(latent)
+        return self.cosines.inverse(latent.y_hat, latent.sizes)
+
+    def worth(self, crf: Tensor) -> Tensor:
+        """Bits that a squared error of each cosine costs, (B, M); encoder only."""
+        return rd_lambda(crf)[:, None] * self.cosines.latent_weight()
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:
-        """Begin as a block transform: cosines, strongest first, high-rate steps, Gaussian scales.
+        """Begin as cosines alike in spread, with high-rate steps and their scales.
 
         Args:
-            patches: (N, 384) folded 16x16 patches in picture units, N much larger than 384.
+            patches: (N, 384) folded 16x16 patches in picture units.
         """
-        latent = self.config.prior.latent_channels
-        weight = torch.ones(patches.shape[1], dtype=torch.float64)
-        weight.view(96, 4)[64:] = math.sqrt(4 * CHROMA_WEIGHT / LUMA_WEIGHT)
-        levels = patches.double() / STEPS_PER_LEVEL * weight
-        left, _, right = torch.linalg.svd(folded_cosines())  # rounded; orthonormal again
-        rows = (left @ right).to(levels.device)
-        values, order = (levels @ rows.T).square().mean(0).sort(descending=True)
-        values, basis = values[:latent], rows[order[:latent]].T
-        whiten = torch.exp2(torch.round(torch.log2(SPREAD / values.clamp(min=0.01).sqrt())))
-        forward = (basis * whiten).T * weight / STEPS_PER_LEVEL
-        backward = basis / whiten / weight[:, None] * STEPS_PER_LEVEL
-        self.analysis.linear.copy_(forward)
-        self.synthesis.linear.copy_(backward)
-        steps = initial_log_steps(latent) + torch.log(whiten).float()
+        rows = self.cosines.rows[0].to(patches.device)
+        spread = (patches.double() @ rows.T).square().mean(0).sqrt() / STEPS_PER_LEVEL
+        weight = self.cosines.latent_weight().to(spread) * self.cosines.gain.to(spread).square()
+        weight = (weight / LUMA_WEIGHT).sqrt()  # of a level's error
+        spread = (spread * weight).clamp(min=0.1)
+        gain = torch.exp2(torch.round(torch.log2(SPREAD / spread))).clamp(min=MIN_GAIN)
+        self.cosines.gain.copy_(gain * weight)
+        steps = initial_log_steps(len(gain)) + torch.log(gain).float()
         self.latent.steps.table.knots.copy_(steps)
-        spread = torch.log(values.clamp(min=0.01).sqrt() * whiten).float()
-        self.latent.spatial.log_scale.knots.copy_((spread - steps).clamp(min=-2.0) - 0.5)
+        scales = torch.log(spread * gain).float() - steps
+        self.latent.spatial.log_scale.knots.copy_(scales.clamp(min=-2.0) - 0.5)
 
 
 def initial_log_steps(channels: int) -> Tensor:

@@ -6,7 +6,8 @@
 
 Source: the intra codec of DCVC-RT (arXiv 2502.20762) and its public code. Not exact: a stream
 decodes on the machine and in the software that wrote it, which the picture hash watches over.
-Deviations: z has Gaussian tables, the prior gives logarithms of scales; docs/papers/intra.md.
+Deviations: symbols are Laplacian, z's too; the prior gives logarithms of scales; see
+docs/papers/intra.md.
 """
 
 from dataclasses import dataclass

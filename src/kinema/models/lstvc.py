@@ -22,12 +22,10 @@ from torch import Tensor
 from kinema.models.frames import CodedFrame
 from kinema.models.intra import initial_log_steps
 from kinema.models.moving import Memory, MovingCodec, MovingConfig
-from kinema.parts.block_cosines import CosineTransform
 from kinema.parts.block_sizes import BlockSizes, price
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
-from kinema.parts.quality import rd_lambda
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
@@ -75,7 +73,6 @@ class LstvcCodec(MovingCodec):
         super().__init__(config)
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
-        self.cosines = CosineTransform(prior.latent_channels)
         self.block_sizes = BlockSizes(stream)
         self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
@@ -131,7 +128,8 @@ class LstvcCodec(MovingCodec):
         costs = None
         if x is not None:
             steps = self.contextual.steps.base(crf)
-            costs = price(self.cosines, x - seen.warped, steps, self.worth(crf))
+            missed = self.cosines.divide(self.cosines.free(x - seen.warped))
+            costs = price(missed, steps, self.worth(crf))
         sizes, stream = self.block_sizes.code(costs, seen.context.stream, crf, channel)
         coarse = self.cosines(seen.warped, sizes)
         return Prediction(seen.warped, seen.context._replace(stream=stream, coarse=coarse), sizes)
@@ -174,15 +172,6 @@ class LstvcCodec(MovingCodec):
             latent = LatentInput(coarse + missed, self.worth(crf))
         coded = self.code_latent(x, crf, size, channel, (self.contextual, guide, picture), latent)
         return coded, rough(coded)
-
-    def worth(self, crf: Tensor) -> Tensor:
-        """Bits that a squared error of each cosine costs, (B, M); encoder only."""
-        return rd_lambda(crf)[:, None] * self.cosines.latent_weight()
-
-    def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
-        """Cosines of the picture, whatever latent it was decoded from."""
-        del coded
-        return self.cosines(picture)
 
 
 def build_small() -> LstvcCodec:

@@ -14,7 +14,6 @@ from torch import Tensor
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
 from kinema.models.intra import IntraCodec, IntraConfig, error_bits
-from kinema.nn.exact import HIGH, LOW
 from kinema.parts.channels import Channel, Estimate
 from kinema.parts.latent_codec import CodedLatent
 from kinema.parts.motion_codec import MotionCodec, MotionConfig
@@ -96,7 +95,7 @@ class MovingCodec(IntraCodec):
         before = memory_of(references)
         if before is None:
             coded = self.code_intra(x, crf, size, channel)
-            x_hat = self.synthesis(coded.y_hat, crf)
+            x_hat = self.synthesise(coded, crf)
             return CodedFrame(x_hat, coded.y_hat, self.remember(x_hat, coded, None, None))
         searched = None if x is None else self.search_motion(x, before, crf, size)
         motion = self.code_motion(searched, before, crf, size, channel)
@@ -191,14 +190,14 @@ class MovingCodec(IntraCodec):
         return Memory(picture, latents, fields[: len(latents) - 1], coded.z_hat, state)
 
     def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
-        """What later frames will look at, (B, M, h, w) on the grid: here, the latent as decoded.
+        """What later frames will look at: cosines of whole blocks, (B, M, h, w) on the grid.
 
         Args:
             coded: latent of the frame.
-            picture: of the frame, whole samples.
+            picture: of the frame, whole samples; here its cosines, whatever it was decoded from.
         """
-        del picture
-        return self.latent.on_grid(coded.y_hat).float().clamp(LOW, HIGH)
+        del coded
+        return self.cosines(picture)
 
 
 def memory_of(references: tuple[Reference, ...]) -> Memory | None:

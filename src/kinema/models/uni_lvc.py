@@ -108,7 +108,7 @@ class UniLvcCodec(LstvcCodec):
         references = reliable(references)
         if not references:
             coded = self.code_intra(x, crf, size, channel)
-            x_hat = self.synthesis(coded.y_hat, crf)
+            x_hat = self.synthesise(coded, crf)
             past = self.remember(x_hat, coded, None, None)
             return CodedFrame(x_hat, coded.y_hat, Known(past, (), crf))
         views = code_views(self.motion, x, crf, size, channel, references)
@@ -128,7 +128,7 @@ class UniLvcCodec(LstvcCodec):
         del size
         pictures = [known_of(r).past.picture for r in references]
         steps = self.latent.steps.base(crf)
-        return tuple(rate(x, pictures, crf, self.analysis.blocks, steps))
+        return tuple(rate(x, pictures, crf, self.cosines.free, steps))
 
     def code_seen(
         self,

@@ -21,10 +21,9 @@ from kinema.entropy.table_set import TableSet
 from kinema.errors import ConfigError, WeightsMismatchError
 from kinema.nn.exact import GridLayer
 from kinema.parts.coding import build_tables
-from kinema.parts.gaussian import NUM_FRACTIONS, NUM_SCALES
+from kinema.parts.laplace import NUM_FRACTIONS, NUM_SCALES
 
 TABLES, GRID, ENCODER = "tables.", "grid.", "encoder."
-KEEP_FP32 = ("linear",)  # the block transform of the analysis: fp16 would be seen at high rates
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def export_weights(network: nn.Module, path: Path, base: Path | None = None) -> 
         if not name.startswith(ENCODER):
             raise ConfigError(f"{name}: a decoder needs it, but it is not on a grid")
         tensor = parameter.detach().cpu().contiguous()
-        tensors[name] = tensor if name.endswith(KEEP_FP32) else tensor.half()
+        tensors[name] = tensor.half()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file({name: t for name, t in tensors.items() if name not in shared}, partial)

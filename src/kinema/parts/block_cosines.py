@@ -1,4 +1,4 @@
-"""Cosines of 16x16 blocks, where training begins: no learned linear transform is as sparse.
+"""Cosines of blocks, whole or divided: no learned linear transform is as sparse.
 
 A codec that begins with random transforms codes nothing useful for thousands of steps; beside these
 cosines, its nets learn what is missing. The Karhunen-Loeve transform of training patches packs as
@@ -61,6 +61,7 @@ class CosineTransform(GridLayer):
 
     tensor_names = ("gain",)
     rows: Tensor
+    turns: Tensor
 
     def __init__(self, latent_channels: int) -> None:
         """Create the layer.
@@ -77,13 +78,10 @@ class CosineTransform(GridLayer):
         for side in SIDES:
             every = torch.split(folded_cosines(side), list(planes))
             bases.append(torch.cat([r[:n] for r, n in zip(every, counts, strict=True)]))
-        self.register_buffer("rows", torch.stack(bases), persistent=False)
-
-    @torch.no_grad()
-    def start_from(self, linear: Tensor) -> None:
-        """Make amplitudes as large as those of a block transform, (M, 384)."""
-        gain = (linear.double() @ self.rows[0].T).norm(dim=0) * STEPS_PER_LEVEL
-        self.gain.copy_(gain.clamp(min=MIN_GAIN))
+        rows = torch.stack(bases)
+        luma = rows[:, : self.num_luma]
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("turns", (luma[1:] @ luma[0].T).float(), persistent=False)
 
     def forward(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
         """Transform whole samples.
@@ -95,14 +93,27 @@ class CosineTransform(GridLayer):
         Returns:
             (B, M, h, w) on the grid.
         """
-        return self.on_grid(self.free(x, sizes)).float().clamp(LOW, HIGH)
+        return self.on_grid(self._amplitudes(x, sizes, self._type)).float().clamp(LOW, HIGH)
 
     def free(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """Transform what need not be exact: as `forward`, not rounded."""
-        with torch.autocast(x.device.type, enabled=False):
-            patches = F.pixel_unshuffle(x, 2).to(self._type)
-            levels = self._by_size(self.rows.to(self._type), patches, sizes)
-            return levels * (self.gain.to(self._type) / STEPS_PER_LEVEL)[:, None, None]
+        """Transform what need not be exact: as `forward`, not rounded, fp32."""
+        return self._amplitudes(x, sizes, torch.float32)
+
+    def divide(self, y: Tensor) -> Tensor:
+        """Tell the amplitudes of whole blocks in every size; they need not be exact.
+
+        Args:
+            y: (B, M, h, w), blocks of 16x16.
+
+        Returns:
+            (S, B, M, h, w), in the order of `SIDES`.
+        """
+        with torch.autocast(y.device.type, enabled=False):
+            gain = self.gain[: self.num_luma, None].float()
+            luma, chroma = y[:, : self.num_luma].float(), y[:, self.num_luma :].float()
+            turned = [(turn @ (luma.flatten(2) / gain)) * gain for turn in self.turns]
+            parts = [torch.cat([part.view_as(luma), chroma], 1) for part in turned]
+        return torch.stack([y.float(), *parts])
 
     def inverse(self, y_hat: Tensor, sizes: Tensor | None = None) -> Tensor:
         """Put blocks together.
@@ -121,6 +132,12 @@ class CosineTransform(GridLayer):
             columns = self.rows.mT.to(self._type) * STEPS_PER_LEVEL
             patches = self._by_size(columns, levels, sizes)
         return self.on_grid(F.pixel_shuffle(patches, 2)).float().clamp(LOW, HIGH)
+
+    def _amplitudes(self, x: Tensor, sizes: Tensor | None, kind: torch.dtype) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            patches = F.pixel_unshuffle(x, 2).to(kind)
+            levels = self._by_size(self.rows.to(kind), patches, sizes)
+            return levels * (self.gain.to(kind) / STEPS_PER_LEVEL)[:, None, None]
 
     def _by_size(self, matrices: Tensor, values: Tensor, sizes: Tensor | None) -> Tensor:
         """Multiply each block, a column of `values` (B, C, h, w), by the matrix of its size."""

@@ -1,6 +1,6 @@
 """Sizes of transform blocks: the encoder chooses, a context says what is likely, symbols tell.
 
-What a prediction misses is here an edge and there a slope; no single size suits both. A size is a
+What is to be coded is here an edge and there a slope; no single size suits both. A size is a
 whole number, an index of `block_cosines.SIDES`; for the entropy coder it is a number like others,
 with a mean and a scale.
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kinema.nn.exact import Activation, GridConv, add_clipped
-from kinema.parts.block_cosines import SIDES, CosineTransform
+from kinema.parts.block_cosines import SIDES
 from kinema.parts.channels import Channel, Distribution
-from kinema.parts.gaussian import gaussian_bits
+from kinema.parts.laplace import laplace_bits
 from kinema.parts.priors import GRID_PER_NAT, GRID_PER_SYMBOL, KNOTS
 from kinema.parts.quality import QualityTable
 
@@ -57,27 +57,45 @@ class BlockSizes(nn.Module):
 
 
 @torch.no_grad()
-def price(cosines: CosineTransform, missed: Tensor, steps: Tensor, weight: Tensor) -> Tensor:
+def price(divided: Tensor, steps: Tensor, weight: Tensor) -> Tensor:
     """Estimate what blocks cost in each size; encoder only.
 
     Args:
-        cosines: the transform.
-        missed: what the prediction misses, (B, 96, 2h, 2w).
+        divided: amplitudes in each size, (S, B, M, h, w).
         steps: of the quantiser, (B, M) amplitudes.
         weight: bits that a squared error of an amplitude costs, (B, M).
 
     Returns:
-        bits plus the worth of errors, (B, 3, h, w).
+        bits plus the worth of errors, (B, S, h, w).
     """
     step, worth = steps[:, :, None, None].float(), weight[:, :, None, None].float()
     found = []
-    for index in range(len(SIDES)):
-        sizes = missed.new_full((len(missed), *(n // 2 for n in missed.shape[2:])), index)
-        s = cosines.free(missed, sizes).float().abs() / step
+    for y in divided:
+        s = y.float().abs() / step
         level = s.round().clamp(min=1)
         coded = FIRST_BITS + OCTAVE_BITS * level.log2() + worth * step**2 * (s - level).square()
         found.append(torch.minimum(coded, worth * step**2 * s.square()).sum(1))
     return torch.stack(found, 1)
+
+
+def insist(sizes: Tensor) -> Tensor:
+    """Costs that leave no choice but `sizes` (B, h, w): (B, S, h, w)."""
+    every = torch.arange(len(SIDES), device=sizes.device)[:, None, None]
+    return (sizes[:, None] != every).float() * CERTAIN
+
+
+def pick(divided: Tensor, sizes: Tensor) -> Tensor:
+    """Take each block in its own size.
+
+    Args:
+        divided: amplitudes in each size, (S, B, M, h, w).
+        sizes: (B, h, w).
+
+    Returns:
+        (B, M, h, w).
+    """
+    index = sizes[None, :, None].expand(1, *divided.shape[1:])
+    return divided.gather(0, index)[0]
 
 
 @torch.no_grad()
@@ -85,5 +103,5 @@ def _choose(costs: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """The cheapest size of each block, with what it takes to tell: (B, 1, h, w)."""
     every = torch.arange(costs.shape[1], device=costs.device).view(1, -1, 1, 1)
     spread = (every.expand_as(costs).float(), mean.expand_as(costs), log_scale.expand_as(costs))
-    told = gaussian_bits(*(part.float() for part in spread))
+    told = laplace_bits(*(part.float() for part in spread))
     return (costs + told).argmin(1, keepdim=True).float()

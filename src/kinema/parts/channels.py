@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kinema.nn.exact import round_through
-from kinema.parts.gaussian import gaussian_bits
+from kinema.parts.laplace import laplace_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ class Estimate:
         s, symbols, distribution = carried
         mean, log_scale = distribution.mean, distribution.log_scale
         if not self.noise:
-            return gaussian_bits(symbols, mean, log_scale)
+            return laplace_bits(symbols, mean, log_scale)
         noisy = s + torch.rand_like(s) - 0.5
         if not self._decides(distribution):
-            return gaussian_bits(noisy, mean, log_scale)
-        slope = gaussian_bits(noisy, mean.detach(), log_scale.detach())
-        return gaussian_bits(symbols.detach(), mean, log_scale) + slope - slope.detach()
+            return laplace_bits(noisy, mean, log_scale)
+        slope = laplace_bits(noisy, mean.detach(), log_scale.detach())
+        return laplace_bits(symbols.detach(), mean, log_scale) + slope - slope.detach()
 
 
 class Listener(Estimate):
@@ -189,7 +189,7 @@ def choose_symbols(s: Tensor, mean: Tensor, log_scale: Tensor, cost: Tensor) -> 
     """
     nearest = torch.round(s)
     other = nearest + torch.sign(torch.round(mean) - nearest)
-    kept = gaussian_bits(nearest.float(), mean.float(), log_scale.float())
-    saved = kept - gaussian_bits(other.float(), mean.float(), log_scale.float())
+    kept = laplace_bits(nearest.float(), mean.float(), log_scale.float())
+    saved = kept - laplace_bits(other.float(), mean.float(), log_scale.float())
     worse = cost * ((s - other).square() - (s - nearest).square())
     return torch.where(saved > worse, other, nearest)

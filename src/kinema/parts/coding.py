@@ -16,16 +16,16 @@ from torch import Tensor
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.entropy.table_set import TableSet
-from kinema.entropy.tables import gaussian_tables
+from kinema.entropy.tables import laplace_tables
 from kinema.parts.channels import Distribution, choose_symbols
-from kinema.parts.gaussian import NUM_FRACTIONS, scale_index, table_scales
+from kinema.parts.laplace import NUM_FRACTIONS, scale_index, table_scales
 
 MEAN_LIMIT = 2.0**20  # steps; beyond it come hostile streams only
 
 
 def build_tables() -> TableSet:
     """Make the integer tables that `Write` and `Read` index; done once, at export."""
-    return gaussian_tables(table_scales(), NUM_FRACTIONS)
+    return laplace_tables(table_scales(), NUM_FRACTIONS)
 
 
 class Write:

@@ -25,8 +25,8 @@ from kinema.errors import ConfigError
 from kinema.nn.exact import Activation, Arithmetic, GridConv, GridLayer, whole_tensor
 from kinema.parts.powers import power_table, replace_through, softmax_shares
 from kinema.parts.quality import MAX_CRF, QualityTable
-from kinema.parts.transforms import AMPLITUDE_BITS
 
+AMPLITUDE_BITS = 6  # after the point of a frozen step, and so of decoded amplitudes
 NUM_ROWS = 64  # of frozen tables: one for each whole crf
 OCTAVE_BITS = 12  # after the point of a frozen log-step: finer than what 1/256 crf changes
 OCTAVES_PER_NAT = 1 / math.log(2)

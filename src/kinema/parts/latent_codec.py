@@ -4,6 +4,7 @@ The same lines run in training, encoding and decoding; only the channel differs 
 Read). The grid of symbols is round(y / step), free of context.
 
     y --- hyper_analysis --- z --- [channel] --- hyper_synthesis --- h P@1/16 --- step map
+    sizes of blocks, if y can be divided --- [channel] --- (+) h
     y/step --- step 1 --- [channel] --- step 2 --- [channel] --- ... --- symbols
                (mean, scale) from h and all symbols of earlier steps
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kinema.nn.exact import HIGH, LOW, GridLayer
+from kinema.parts.block_sizes import BlockSizes, insist, pick, price
 from kinema.parts.channels import Channel, Distribution
 from kinema.parts.experts import QualityExperts
 from kinema.parts.priors import HyperPrior, PriorConfig, SpatialPrior
@@ -28,11 +30,15 @@ class LatentInput(NamedTuple):
         weight: bits that a squared error of them costs, (B, M), where symbols are to be chosen by
             rate and distortion; None rounds.
         z: hyper-latent, where it is known already.
+        divided: amplitudes in each size of blocks, (S, B, M, h, w), where sizes are to be chosen.
+        sizes: of blocks, (B, h, w), where they are known already.
     """
 
     y: Tensor
     weight: Tensor | None = None
     z: Tensor | None = None
+    divided: Tensor | None = None
+    sizes: Tensor | None = None
 
 
 class CodedLatent(NamedTuple):
@@ -43,12 +49,14 @@ class CodedLatent(NamedTuple):
         z_hat: symbols of the hyper-latent, (B, Z, ceil(h/4), ceil(w/4)).
         steps: of the quantiser, (B, M, h, w) amplitudes.
         shares: what each expert has to say about the steps, (B, E, h, w).
+        sizes: of blocks, (B, h, w), if the codec carries them.
     """
 
     y_hat: Tensor
     z_hat: Tensor
     steps: Tensor
     shares: Tensor
+    sizes: Tensor | None = None
 
 
 class Guide(Protocol):
@@ -80,6 +88,10 @@ class Guide(Protocol):
         """Add what else is known to the hyper-prior's features, (B, P, h, w)."""
         ...
 
+    def divide(self, sizes: Tensor) -> "Guide":
+        """Tell the same of a latent whose blocks have the given sizes, (B, h, w)."""
+        ...
+
     def predict(
         self, index: int, features: Tensor, known: Tensor | None, crf: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -91,7 +103,11 @@ class LatentCodec(GridLayer):
     """Codes a latent at a quality, through any channel."""
 
     def __init__(
-        self, config: PriorConfig, log_steps: Tensor, prior: SpatialPrior | None = None
+        self,
+        config: PriorConfig,
+        log_steps: Tensor,
+        prior: SpatialPrior | None = None,
+        block_sizes: BlockSizes | None = None,
     ) -> None:
         """Create the codec.
 
@@ -99,11 +115,13 @@ class LatentCodec(GridLayer):
             config: widths.
             log_steps: (knots, M), natural logarithm of the initial quantiser steps.
             prior: its own; None for a spatial prior.
+            block_sizes: carries sizes of blocks; None if all have one, or are known before.
         """
         super().__init__()
         self.num_channels = config.latent_channels
         self.steps = QualityExperts(log_steps, config.prior_channels, config.num_experts)
         self.hyper = HyperPrior(config)
+        self.block_sizes = block_sizes
         self.spatial = prior or SpatialPrior(config)
 
     def code(
@@ -131,7 +149,13 @@ class LatentCodec(GridLayer):
         z_hat = channel.carry(z, guide.hyper_distribution(usual, crf))
         features = self.hyper.synthesis(z_hat, crf)[:, :, : size[0], : size[1]]
         steps, shares = self.steps(features, crf)
-        features = guide.begin(features)
+        features, sizes = guide.begin(features), None
+        if self.block_sizes is not None:
+            costs = None if latent is None else self._costs(latent, crf)
+            sizes, features = self.block_sizes.code(costs, features, crf, channel)
+            guide = guide.divide(sizes)
+            if latent is not None and latent.divided is not None:
+                latent = latent._replace(y=pick(latent.divided, sizes))
         y_hat: Tensor | None = None
         for index in range(len(ORDER)):
             known = None if y_hat is None else self.on_grid(y_hat).float().clamp(LOW, HIGH)
@@ -140,7 +164,15 @@ class LatentCodec(GridLayer):
             coded = put(_carry(latent, index, size, step, predicted, guide, channel), index, size)
             y_hat = coded if y_hat is None else y_hat + coded
         assert y_hat is not None
-        return CodedLatent(y_hat, z_hat, steps, shares)
+        return CodedLatent(y_hat, z_hat, steps, shares, sizes)
+
+    def _costs(self, latent: LatentInput, crf: Tensor) -> Tensor:
+        """Of each size of each block; whole blocks where nothing tells more."""
+        if latent.divided is not None and latent.weight is not None:
+            return price(latent.divided, self.steps.base(crf), latent.weight)
+        count, _, height, width = latent.y.shape
+        whole = torch.zeros(count, height, width, dtype=torch.long, device=latent.y.device)
+        return insist(whole if latent.sizes is None else latent.sizes)
 
     def _hyper_latent(self, latent: LatentInput, crf: Tensor, guide: Guide) -> Tensor:
         if latent.z is not None:

@@ -5,8 +5,7 @@ the first; nets add to it, for the others, what is known of the latent by then. 
 multistage context model makes its own of it.
 
 Source: DCVC-TCM (arXiv 2111.13850), hyper-prior and temporal prior alone; DCVC-DC (arXiv
-2302.14402), four steps; its depthwise blocks in the fusion of priors. Deviations: Gaussian instead
-of Laplace, so that one family of tables serves all symbols. In ordinary floating point.
+2302.14402), four steps; its depthwise blocks in the fusion of priors. In ordinary floating point.
 """
 
 from typing import Literal

@@ -34,7 +34,7 @@ from kinema.nn.exact import (
     whole_tensor,
 )
 from kinema.parts.channels import Channel, Distribution
-from kinema.parts.gaussian import NUM_FRACTIONS
+from kinema.parts.laplace import NUM_FRACTIONS
 from kinema.parts.motion_field import FIELD_LIMIT
 from kinema.parts.quality import QualityTable
 

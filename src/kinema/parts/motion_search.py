@@ -1,21 +1,20 @@
 """Search for the motion field of a picture; encoder only, ordinary floating point.
 
-    pyramids --- full search at 1/8 --- choices at 1/4, 1/2, 1 --- field
+    pyramids --- full search at 1/8 --- choices at 1/4, 1/2, 1 --- calm --- choices at 1 --- field
 
 Each scale tries shifts of a vector, then what is cheap to code: the vectors beside it, the field of
 the picture before, none. A *choice* takes for every block the value of least cost, a quarter of the
-blocks at a time, so that what a vector costs beside its neighbours is known when it is chosen.
+blocks at a time, so that what a vector costs beside its neighbours is known when it is chosen. What
+was found is then taken over into a calmer field, in groups of blocks, where it is worth its bits.
 
-Costs are bits: those of the residual of each 8x8 cell, by the logarithm of its energy over the
-level below which nothing is coded at this quality, and those of a vector beside its neighbours.
-Blocks are judged alone, though the decoder blends them where they meet.
+What blocks cost, and how choices are made among fields, is told in `kinema.parts.motion_choice`.
 
 Source: the dual-domain codec (arXiv 2512.10450) estimates its flow with a network; instead, a
 hierarchical block search as block codecs have it, by rate and distortion.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,21 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.errors import ShapeError
+from kinema.parts.motion_choice import Scale, around, calm, choose, shifts, to_units
 from kinema.parts.motion_field import BLOCK, FIELD_LIMIT, VECTOR_UNITS
 from kinema.parts.planes import LUMA_WEIGHT, pad_plane
 from kinema.parts.quality import rd_lambda
-from kinema.parts.warping import fetch
 
 COARSE_SIDE = 640  # pictures with a longer side begin at 1/16 instead of 1/8
 REACH = 12  # samples of the coarsest scale that the full search goes: 96 (192) luma samples
 OUTLIER = 20.0  # levels; cells that differ more do not speak for a common motion
 NEARNESS = 0.02  # levels that a sample of distance is worth, so that ties go to the shortest
-CELL_BITS = 32.0  # half a bit for each doubling of the energy of each of 64 components
-VECTOR_BITS = 5.0  # for each doubling of a vector's difference to its neighbours
-PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of the vectors that are chosen together
 FINEST_STEPS = (1.0, 0.5, 0.25)  # luma samples, at full size
-
-Others = Callable[[Tensor], Tensor]  # from a field to others, (K, B, 2, h, w)
 
 
 @torch.no_grad()
@@ -112,43 +106,14 @@ def estimate_fields(
     return fields
 
 
-class _Scale:
-    """Both pictures at one scale. Fields are in luma samples at every scale.
-
-    Attributes:
-        current: (B, 1, H, W).
-        reference: likewise.
-        block: samples from one vector to the next.
-        unit: luma samples to a sample of this scale.
-        water: energy per sample below which nothing is coded, (B, 1, 1).
-    """
-
-    def __init__(self, current: Tensor, reference: Tensor, water: Tensor, level: int) -> None:
-        self.current, self.reference, self.water = current, reference, water
-        self.unit, self.block = 2**level, BLOCK >> level
-
-    def predict(self, fields: Tensor) -> Tensor:
-        """Move blocks of the reference by fields (K, B, 2, h, w): (K, B, H, W)."""
-        vectors = (fields * (1 / self.unit)).repeat_interleave(self.block, 3)
-        return fetch(self.reference, vectors.repeat_interleave(self.block, 4))
-
-    def bits(self, fields: Tensor) -> Tensor:
-        """Bits of the residuals of fields (K, B, 2, h, w), by block: (K, B, h, w)."""
-        residual = self.predict(fields).sub_(self.current[:, 0])
-        cell = max(1, self.block // 2)
-        energy = F.avg_pool2d(residual.square_(), cell)
-        bits = torch.log2_(1 + energy / self.water).mul_(CELL_BITS)
-        return F.avg_pool2d(bits, self.block // cell).mul_(4)  # cells of 8x8 luma samples
-
-
-def _build_scales(current: Tensor, reference: Tensor, crf: Tensor) -> list[_Scale]:
+def _build_scales(current: Tensor, reference: Tensor, crf: Tensor) -> list[Scale]:
     """Halve both pictures again and again; the coarsest scale comes last."""
     water = _water(crf)
-    scales = [_Scale(current, reference, water, 0)]
+    scales = [Scale(current, reference, water, 0)]
     top = 3 if max(current.shape[-2:]) <= COARSE_SIDE else 4
     for level in range(1, top + 1):
         current, reference = F.avg_pool2d(current, 2), F.avg_pool2d(reference, 2)
-        scales.append(_Scale(current, reference, water, level))
+        scales.append(Scale(current, reference, water, level))
     return scales
 
 
@@ -158,7 +123,7 @@ def _water(crf: Tensor) -> Tensor:
     return water.view(-1, 1, 1)
 
 
-def _search_fully(scale: _Scale) -> tuple[Tensor, Tensor]:
+def _search_fully(scale: Scale) -> tuple[Tensor, Tensor]:
     """Compare with every whole shift: the best of each block, and the best of all, twice a field.
 
     A window reaches one sample beyond its block.
@@ -178,7 +143,7 @@ def _search_fully(scale: _Scale) -> tuple[Tensor, Tensor]:
     return best * scale.unit, common[:, :, None, None].expand_as(best) * scale.unit
 
 
-def _refine(scales: list[_Scale], field: Tensor, usual: Tensor) -> Tensor:
+def _refine(scales: list[Scale], field: Tensor, usual: Tensor) -> Tensor:
     """Choose again and again, from coarse to fine.
 
     Args:
@@ -188,52 +153,18 @@ def _refine(scales: list[_Scale], field: Tensor, usual: Tensor) -> Tensor:
     """
 
     def cheap(field: Tensor) -> Tensor:
-        return torch.cat([_to_units(_around(field)), usual])
+        return torch.cat([to_units(around(field)), usual])
 
     for scale in reversed(scales[1:-1]):
-        field = _choose(scale, field, cheap)
-        field = _choose(scale, field, _shifts(scale.unit, 2 if scale is scales[-2] else 1))
-    field = _choose(scales[1], field, cheap)
+        field = choose(scale, field, cheap)
+        field = choose(scale, field, shifts(scale.unit, 2 if scale is scales[-2] else 1))
+    field = choose(scales[1], field, cheap)
     for step in FINEST_STEPS:
-        field = _choose(scales[0], field, _shifts(step))
-    return _choose(scales[0], field, cheap)
-
-
-def _choose(scale: _Scale, field: Tensor, others: Others, origin: Tensor | None = None) -> Tensor:
-    """Replace vectors, a quarter of them at a time, where another value costs fewer bits."""
-    fields = torch.cat([field[None], others(field)])
-    bits = scale.bits(fields)
-    field = field.clone()
-    origin = torch.zeros_like(field) if origin is None else origin
-    for row, column in PARITIES:
-        part = (..., slice(row, None, 2), slice(column, None, 2))
-        beside = (fields - origin)[part] - _around(field - origin)[-1][part]
-        vector_bits = VECTOR_BITS * torch.log2(1 + VECTOR_UNITS * beside.abs()).sum(2)
-        best = (bits[part] + vector_bits).argmin(0, keepdim=True)
-        spread = best[:, :, None].expand(-1, -1, 2, -1, -1)
-        field[part] = fields[part].gather(0, spread)[0]
-    return field
-
-
-def _shifts(step: float, count: int = 1) -> Others:
-    """Shifts by up to `count` steps each way, in luma samples."""
-    span = torch.arange(-count, count + 1) * step
-    shifts = torch.cartesian_prod(span, span)
-    shifts = shifts[shifts.abs().sum(1) > 0][:, None, :, None, None]
-    return lambda field: field + shifts.to(field.device)
-
-
-def _around(field: Tensor) -> Tensor:
-    """The vectors above, below, left and right of each, then their mean: (5, B, 2, h, w)."""
-    tall = F.pad(field, (0, 0, 1, 1), mode="replicate")
-    wide = F.pad(field, (1, 1, 0, 0), mode="replicate")
-    four = torch.stack([tall[:, :, :-2], tall[:, :, 2:], wide[..., :-2], wide[..., 2:]])
-    return torch.cat([four, four.mean(0, keepdim=True)])
-
-
-def _to_units(field: Tensor) -> Tensor:
-    """Round vectors in luma samples to quarters."""
-    return (field * VECTOR_UNITS).round() / VECTOR_UNITS
+        field = choose(scales[0], field, shifts(step))
+    field = calm(scales[0], field, usual)
+    for step in FINEST_STEPS:
+        field = choose(scales[0], field, shifts(step))
+    return choose(scales[0], field, cheap)
 
 
 class Partner(NamedTuple):
@@ -276,17 +207,17 @@ def settle_field(
     start = torch.zeros_like(found) if origin is None else origin.float() / VECTOR_UNITS
     water = _water(crf) / weight**2
     beside, other = partner.reference_y.float(), partner.field[None] / VECTOR_UNITS
-    moved = _Scale(beside, beside, water, 0).predict(other)[0][:, None]
+    moved = Scale(beside, beside, water, 0).predict(other)[0][:, None]
     rest = (current_y.float() - (1 - weight) * moved) / weight
-    scale = _Scale(rest, reference_y.float(), water, 0)
+    scale = Scale(rest, reference_y.float(), water, 0)
 
     def cheap(field: Tensor) -> Tensor:
-        apart = _to_units(_around(field - start)) + start
+        apart = to_units(around(field - start)) + start
         return torch.cat([apart, start[None], found[None]])
 
     field = found if origin is None else start
     for step in FINEST_STEPS:
-        field = _choose(scale, field, cheap, start)
-        field = _choose(scale, field, _shifts(step), start)
-    field = _choose(scale, field, cheap, start)
+        field = choose(scale, field, cheap, start)
+        field = choose(scale, field, shifts(step), start)
+    field = choose(scale, field, cheap, start)
     return (field * VECTOR_UNITS).round().clamp(-FIELD_LIMIT, FIELD_LIMIT)

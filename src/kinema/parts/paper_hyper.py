@@ -1,6 +1,6 @@
 """The hyper-transform of published size, in ordinary floating point: h_a, h_s and the model of z.
 
-Source: DCVC-RT (arXiv 2502.20762) and its public code. Deviation: z has a Gaussian per channel and
+Source: DCVC-RT (arXiv 2502.20762) and its public code. Deviation: z has a Laplacian per channel and
 quality; docs/papers/intra.md.
 """
 

@@ -4,7 +4,7 @@ Scales are logarithms, so that no exponential is needed: the nets give table ind
 amplitudes, so that what is learned at one quality holds at another.
 
 Source: hyper-prior, Balle et al. (arXiv 1802.01436); four-step order, DCVC-DC (arXiv 2302.14402),
-section 3.3. Deviation: hyper-latents are Gaussian with a mean and scale per channel and quality.
+section 3.3. Deviation: hyper-latents are Laplacian with a mean and scale per channel and quality.
 """
 
 from dataclasses import dataclass
@@ -138,6 +138,11 @@ class SpatialPrior(GridLayer):
     def begin(self, features: Tensor) -> Tensor:
         """Nothing more is known than the hyper-prior's features."""
         return features
+
+    def divide(self, sizes: Tensor) -> "SpatialPrior":
+        """Nothing depends on sizes but what the features say of them."""
+        del sizes
+        return self
 
     def predict(
         self, index: int, features: Tensor, known: Tensor | None, crf: Tensor

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from kinema.parts.channels import Channel, Distribution, Listener
-from kinema.parts.gaussian import gaussian_bits
+from kinema.parts.laplace import laplace_bits
 from kinema.parts.latent_codec import CodedLatent, LatentInput
-from kinema.parts.quadtree import put
+from kinema.parts.quadtree import ORDER, put
 
 # Gradients tell little of a whole step away: both nets bend. Measured on two clips
 # (docs/LOG.md): without these bounds, each pass makes things worse.
@@ -40,22 +40,23 @@ def refine(start: CodedLatent, weight: Tensor, passes: int, attempt: Attempt) ->
         attempt: carries a latent through a channel and synthesises the picture.
 
     Returns:
-        the latent that is to be coded as it is; the hyper-latent remains. A picture for which no
-        pass gained anything keeps its symbols.
+        the latent that is to be coded as it is; hyper-latent and sizes remain. A picture for which
+        no pass gained anything keeps its symbols.
     """
     with torch.inference_mode(mode=False):
         y, z, steps = (t.detach().clone() for t in (start.y_hat, start.z_hat, start.steps))
+        sizes = None if start.sizes is None else start.sizes.clone()
         curvature = CURVATURE * weight.clone()[:, :, None, None] * steps.square()
         best, least = y, torch.full((len(y),), torch.inf, device=y.device)
         for number in range(passes + 1):
             with torch.set_grad_enabled(number < passes):
-                seen = _look(LatentInput(y, None, z), attempt)
+                seen = _look(LatentInput(y, None, z, sizes=sizes), attempt)
             is_best = seen.cost < least
             best, least = _where(is_best, seen.y_hat, best), _where(is_best, seen.cost, least)
             if number < passes:
                 moves = _choose_moves(seen, steps, curvature)
                 y = seen.y_hat + moves * _chequerboard(y, number) * steps
-    return LatentInput(best, None, z)
+    return LatentInput(best, None, z, sizes=sizes)
 
 
 class _Seen(NamedTuple):
@@ -79,14 +80,14 @@ class _Seen(NamedTuple):
 def _look(latent: LatentInput, attempt: Attempt) -> _Seen:
     y, listener = latent.y.detach().requires_grad_(torch.is_grad_enabled()), Listener()
     coded, error = attempt(latent._replace(y=y), listener)
-    steps = listener.heard[1:]  # the hyper-latent stays
+    steps = listener.heard[-len(ORDER) :]  # what comes before, hyper-latent and sizes, stays
     cost = (error + listener.bits()).detach()
     return _Seen(y, coded.y_hat.detach(), error, steps, cost)
 
 
 def _choose_moves(seen: _Seen, steps: Tensor, curvature: Tensor) -> Tensor:
     """Steps that each symbol should move by if no other does: -1, 0 or 1, (B, M, h, w)."""
-    bits = [gaussian_bits(s, d.mean, d.log_scale).sum() for s, d in seen.steps]
+    bits = [laplace_bits(s, d.mean, d.log_scale).sum() for s, d in seen.steps]
     (slope,) = torch.autograd.grad(seen.error.sum(), seen.y, retain_graph=True)
     (others,) = torch.autograd.grad(torch.stack(bits).sum(), seen.y)
     limit = SLOPE_LIMIT / CURVATURE * curvature
@@ -102,7 +103,7 @@ def _own_cost(heard: list[tuple[Tensor, Distribution]], by: float, like: Tensor)
     total = torch.zeros_like(like)
     size = (like.shape[2], like.shape[3])
     for index, (symbols, known) in enumerate(heard):
-        bits = [gaussian_bits(s, known.mean, known.log_scale) for s in (symbols + by, symbols)]
+        bits = [laplace_bits(s, known.mean, known.log_scale) for s in (symbols + by, symbols)]
         more = bits[0] - bits[1]
         total = total + put(more.masked_fill(more > OWN_LIMIT, torch.inf), index, size)
     return total

@@ -5,7 +5,7 @@
 
 Source: LSTVC (arXiv 2208.03754), equations 2 to 5: g_ef merges what the hyper-prior and the prior
 encoders tell; DCVC-TCM (arXiv 2111.13850) for the other fusion. Unstated in LSTVC, ours: widths
-and layers; symbols count from the mean; z has a Gaussian per channel, so that one family of tables
+and layers; symbols count from the mean; z has a Laplacian per channel, so that one family of tables
 serves all symbols. In ordinary floating point.
 """
 

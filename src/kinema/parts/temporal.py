@@ -13,31 +13,20 @@ transform is applied to the warped picture, since the decoder must do so exactly
 the papers' layouts of adaptor and fusion are unread.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinema.nn.blocks import GridBlock
-from kinema.nn.exact import (
-    HIGH,
-    LOW,
-    Activation,
-    Arithmetic,
-    GridConv,
-    GridLayer,
-    add_clipped,
-)
+from kinema.nn.exact import HIGH, LOW, Activation, GridConv, add_clipped
 from kinema.parts.channels import Distribution
 from kinema.parts.deformable import DeformableConfig, DeformableStage
 from kinema.parts.priors import GRID_PER_SYMBOL, KNOTS, PriorConfig, SpatialPrior
 from kinema.parts.quadtree import ORDER, by_quarter, coded_before, cut
 from kinema.parts.quality import QualityTable
-from kinema.parts.transforms import MATRIX_BITS, PATCH_CHANNELS, load_matrix, whole_matrix
-
-PICTURE_REACH = 512.0  # picture units of whole samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,48 +36,6 @@ class ContextConfig:
     stage: DeformableConfig = field(default_factory=DeformableConfig)
     num_stages: int = 2  # the first looks at one reference, the others at all
     has_pixel_branch: bool = True  # False: latent-only, whose decoder needs no picture
-
-
-class BlockTransform(GridLayer):
-    """The linear path of the analysis, in exact arithmetic, for what a decoder transforms.
-
-    Shape: (B, 96, 2h, 2w) picture units of whole samples -> (B, M, h, w) on the grid.
-    """
-
-    tensor_names = ("linear",)
-
-    def __init__(self, latent_channels: int) -> None:
-        super().__init__()
-        self.linear = nn.Parameter(torch.zeros(latent_channels, PATCH_CHANNELS))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform 16x16 blocks: fp64 once frozen, where sums stay exact."""
-        with torch.autocast(x.device.type, enabled=False):
-            patches = F.pixel_unshuffle(x, 2)
-            patches = patches.double() if self.arithmetic is Arithmetic.FROZEN else patches.float()
-            y = torch.matmul(self.linear.to(patches.dtype), patches.flatten(2))
-        return self.on_grid(y.view(*y.shape[:2], *patches.shape[2:])).float().clamp(LOW, HIGH)
-
-    def grid_tensors(self) -> dict[str, Tensor]:
-        """The matrix, in steps of 2**-MATRIX_BITS: `linear` (M, 384) int32.
-
-        Raises:
-            ConfigError: its sums could leave the exact range of fp64.
-        """
-        return {"linear": whole_matrix(self.linear, PICTURE_REACH)}
-
-    def load_grid_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take a whole-number matrix and run frozen from now on.
-
-        Raises:
-            ConfigError: another type or shape, or sums that could leave the exact range of fp64.
-        """
-        self.linear = load_matrix(tensors, self.linear.shape, PICTURE_REACH)
-        self.arithmetic = Arithmetic.FROZEN
-
-    def thaw(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The matrix as training has it."""
-        return {"linear": tensors["linear"] * 2.0**-MATRIX_BITS}
 
 
 class Alignment(nn.Module):
@@ -211,11 +158,14 @@ class TemporalGuide:
     Attributes:
         is_centred: conditional coding: symbols say what is missing from the prediction. Else they
             are those of an intra frame, however unlikely they look from here.
+        recast: tells a coarse latent of whole blocks in blocks of other sizes, if the latent has
+            them.
     """
 
     prior: TemporalPrior
     context: Context
     is_centred: bool = False
+    recast: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def is_binding(self) -> bool:
@@ -236,6 +186,12 @@ class TemporalGuide:
     def begin(self, features: Tensor) -> Tensor:
         """Add the context to the hyper-prior's features."""
         return self.prior.mix_context(add_clipped(features, self.prior.fuse(self.context.stream)))
+
+    def divide(self, sizes: Tensor) -> "TemporalGuide":
+        """Expect what blocks of these sizes, (B, h, w), have."""
+        assert self.recast is not None
+        coarse = self.recast(self.context.coarse, sizes)
+        return replace(self, context=self.context._replace(coarse=coarse))
 
     def predict(
         self, index: int, features: Tensor, known: Tensor | None, crf: Tensor

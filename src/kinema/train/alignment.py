@@ -14,7 +14,7 @@ from kinema.models.moving import Memory
 from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate, Listener
 from kinema.parts.planes import pack_planes
-from kinema.parts.quadtree import by_quarter, cut
+from kinema.parts.quadtree import ORDER, by_quarter, cut
 from kinema.parts.quality import MAX_CRF
 from kinema.train.checkpoint import load_parameters
 from kinema.train.data import Batch, CropSampler
@@ -57,7 +57,6 @@ def start_alignment(model: nn.Module, sampler: CropSampler) -> None:
     assert isinstance(model, DualDomainCodec)
     load_parameters(WEIGHTS / "intra-small.safetensors", model)
     with torch.no_grad():
-        model.coarse.linear.copy_(model.analysis.linear)
         share, log_gain = _fit_share(model, sampler)
         model.temporal.start_from(model.latent.spatial, share, log_gain)
 
@@ -102,10 +101,12 @@ def _moments(model: DualDomainCodec, first: Tensor, second: Tensor) -> Tensor:
     model.latent.code(latent, crf, size, listener)
     steps = model.latent.steps.base(crf)[:, :, None, None]
     rows = torch.zeros(3, model.latent.num_channels, device=first.device)
-    for index, (symbols, distribution) in enumerate(listener.heard[1:]):
+    assert latent.sizes is not None
+    whole = model.recast(context.coarse, latent.sizes)
+    for index, (symbols, distribution) in enumerate(listener.heard[-len(ORDER) :]):
         scale = torch.exp(distribution.log_scale.clamp(min=-1.0))
         error = (symbols - distribution.mean) / scale
-        coarse = cut(context.coarse, index) / by_quarter(steps.flatten(1))[:, :, None, None]
+        coarse = cut(whole, index) / by_quarter(steps.flatten(1))[:, :, None, None]
         off = (coarse - distribution.mean) / scale
         for row, product in enumerate((error * error, error * off, off * off)):
             rows[row] += product.sum((0, 2, 3))

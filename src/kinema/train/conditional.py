@@ -13,7 +13,6 @@ from kinema.parts.channels import Estimate
 from kinema.parts.quality import MAX_CRF, rd_lambda, shift_crf
 from kinema.parts.temporal import TemporalPrior
 from kinema.train.alignment import pictures, start_alignment
-from kinema.train.basis import tell_in_cosines
 from kinema.train.checkpoint import load_parameters
 from kinema.train.data import Batch, CropSampler
 from kinema.train.losses import balance, plane_error, plane_mse, psnr
@@ -61,7 +60,6 @@ def start_conditional(model: nn.Module, sampler: CropSampler) -> None:
     other = DualDomainCodec(model.moving_config)
     start_alignment(other, sampler)
     take_over(model, other)
-    tell_in_cosines(model)
 
 
 def start_features(model: nn.Module, sampler: CropSampler) -> None:

@@ -34,9 +34,8 @@ class Stage:
     broken: float = 0.0  # share of references that are made useless
 
 
-# The block transform is the best linear one from the start; a step of AdamW, the same for every
-# entry, would ruin it (measured: 47 dB to 35 dB after 600 steps, docs/LOG.md).
-_LINEAR = ("analysis.linear", "synthesis.linear")
+# Gains are only units: steps and means are learned in them.
+_UNITS = ("cosines.",)
 
 INTRA_SMALL = (
     Stage(
@@ -46,7 +45,7 @@ INTRA_SMALL = (
         crop=128,
         lr=7e-4,
         final_lr=3e-4,
-        frozen=_LINEAR,
+        frozen=_UNITS,
         decide=1.0,
     ),
     Stage(
@@ -57,7 +56,7 @@ INTRA_SMALL = (
         lr=3e-4,
         final_lr=3e-5,
         warmup=50,
-        frozen=_LINEAR,
+        frozen=_UNITS,
         decide=1.0,
     ),
     Stage(
@@ -70,14 +69,14 @@ INTRA_SMALL = (
         warmup=20,
         arithmetic=Arithmetic.FAKE,
         autocast=False,
-        frozen=_LINEAR,
+        frozen=_UNITS,
         decide=1.0,
     ),
 )
 
 # Only what looks back is trained: symbols and pictures stay those of the shipped intra codec, so
 # that the loss is rate alone and one set of intra weights serves both systems.
-_UNIFIED = ("analysis.", "latent.", "synthesis.", "coarse.")
+_UNIFIED = ("cosines.", "analysis.", "latent.", "synthesis.")
 
 DUAL_DOMAIN_SMALL = (
     Stage(
@@ -119,8 +118,6 @@ DUAL_DOMAIN_SMALL = (
     ),
 )
 
-_CONDITIONAL = ("analysis.", "latent.", "synthesis.", "cosines.")
-
 LSTVC_SMALL = (
     Stage(
         name="short clips",
@@ -132,7 +129,7 @@ LSTVC_SMALL = (
         intra_gain=8.0,
         lr=4e-4,
         final_lr=3e-5,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
     ),
     Stage(
@@ -146,7 +143,7 @@ LSTVC_SMALL = (
         lr=1e-4,
         final_lr=1e-5,
         warmup=20,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
     ),
     Stage(
@@ -162,7 +159,7 @@ LSTVC_SMALL = (
         warmup=20,
         arithmetic=Arithmetic.FAKE,
         autocast=False,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
     ),
 )
@@ -189,7 +186,7 @@ UNI_LVC_SMALL = (
         lr=3e-4,
         final_lr=1e-4,
         warmup=50,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
         mixture=(0.0, 0.3, 0.7),
     ),
@@ -203,7 +200,7 @@ UNI_LVC_SMALL = (
         lr=2e-4,
         final_lr=3e-5,
         warmup=20,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
         mixture=(0.0, 0.4, 0.6),
     ),
@@ -216,7 +213,7 @@ UNI_LVC_SMALL = (
         lr=5e-5,
         final_lr=1e-5,
         warmup=20,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
         mixture=(0.0, 0.5, 0.5),
         broken=0.15,
@@ -232,7 +229,7 @@ UNI_LVC_SMALL = (
         warmup=20,
         arithmetic=Arithmetic.FAKE,
         autocast=False,
-        frozen=_CONDITIONAL,
+        frozen=_UNIFIED,
         decide=1.0,
         mixture=(0.0, 0.5, 0.5),
         broken=0.05,
