@@ -33,7 +33,7 @@ STREAMS = FOLDER / "streams"
 WEIGHTS = FOLDER / "weights"
 CONFIG = IntraConfig(
     transform=TransformConfig(
-        latent_channels=12,
+        latent_channels=24,
         fine_channels=12,
         coarse_channels=12,
         analysis_fine_blocks=1,
@@ -41,7 +41,7 @@ CONFIG = IntraConfig(
         synthesis_fine_blocks=1,
         synthesis_coarse_blocks=1,
     ),
-    prior=PriorConfig(latent_channels=12, hyper_channels=8, prior_channels=12),
+    prior=PriorConfig(latent_channels=24, hyper_channels=8, prior_channels=12),
 )
 
 
@@ -50,7 +50,7 @@ MOVING = {
     "motion": MotionConfig(width=8),
     "context": ContextConfig(
         stage=DeformableConfig(
-            stream_channels=8, latent_channels=12, value_channels=8, heads=2, hidden_channels=8
+            stream_channels=8, latent_channels=24, value_channels=8, heads=2, hidden_channels=8
         )
     ),
 }

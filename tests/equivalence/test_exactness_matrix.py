@@ -66,5 +66,5 @@ def test_fp64_runs_really_compute_in_fp64(monkeypatch):
     for module in network.synthesis.modules():
         if type(module).__name__ == "GridConv":
             module.register_forward_hook(lambda _m, _inputs, output: seen.add(output.dtype))
-    network.synthesise(torch.zeros(1, 12, 2, 2, dtype=torch.float64), torch.tensor([20.0]))
+    network.synthesise(torch.zeros(1, 24, 2, 2, dtype=torch.float64), torch.tensor([20.0]))
     assert seen == {torch.float64}
