@@ -40,7 +40,7 @@ from kinema.parts.coding import Write
 from kinema.parts.laplace import laplace_bits
 from kinema.parts.latent_codec import CodedLatent, LatentInput
 from kinema.parts.planes import unpack_planes
-from kinema.parts.quadtree import put
+from kinema.parts.quadtree import ORDER, put
 from kinema.parts.temporal import TemporalGuide
 from kinema.parts.warping import warp_picture
 from kinema.video.frame import Frame
@@ -124,7 +124,7 @@ class Ablation:
                 if memory is not None:
                     motion = self._count(x, latent, memory, size, sums)
                 plain = self._code(latent, size, Tap(self.tables), None)
-                x_hat = self.network.synthesis(plain.y_hat, self.crf)
+                x_hat = self.network.synthesise(plain, self.crf)
                 motion = None if memory is None else motion
                 memory = self.network.remember(x_hat, plain, memory, motion)
         return sums
@@ -135,7 +135,8 @@ class Ablation:
         """All variants of a P frame; its motion field."""
         network = self.network
         tap = Tap(self.tables)
-        motion = network.code_motion(x, before, self.crf, size, tap)
+        searched = network.search_motion(x, before, self.crf, size)
+        motion = network.code_motion(searched, before, self.crf, size, tap)
         sums.parts["motion"] += tap.sizes()[1]
         usual = before.fields[0] if before.fields else None
         wanted = None
@@ -144,14 +145,14 @@ class Ablation:
             guide = None
             if reach is not None:
                 network.motion.code(motion, usual, self.crf, size, whole)
-                guide = TemporalGuide(network.temporal, network.look_back(before, motion, reach))
+                guide = network.guide(before, motion, reach)
             coded = self._code(latent, size, whole, guide)
             wanted = coded if wanted is None else wanted
             if not torch.equal(coded.y_hat, wanted.y_hat):
                 raise SystemExit(f"{name}: other symbols")
             sums.variants[name] += whole.sizes()[1]
             if name == CONTEXT_OFF:
-                intra = block_bits(whole.bits[1:], size)
+                intra = block_bits(whole.bits[-len(ORDER) :], size)
             if name == FULL:
                 self._divide(x, latent, (before, motion, guide, size), intra, sums)
         return motion
@@ -159,19 +160,19 @@ class Ablation:
     def _divide(
         self, x: Tensor, latent: LatentInput, way: tuple, intra: Tensor, sums: Sums
     ) -> None:
-        """Bytes of hyper-latent and latent; blocks and bits by kind."""
+        """Bytes of hyper-latent (with sizes of blocks) and latent; blocks and bits by kind."""
         before, motion, guide, size = way
-        parted, moved = Tap(self.tables, num_first=1), Tap(self.tables)
+        parted, moved = Tap(self.tables, num_first=2), Tap(self.tables)
         coded = self._code(latent, size, parted, guide)
         for part, count in zip(("hyper", "latent"), parted.sizes(), strict=True):
             sums.parts[part] += count
         usual = before.fields[0] if before.fields else None
         self.network.motion.code(motion, usual, self.crf, size, moved)
-        x_hat = self.network.synthesis(coded.y_hat, self.crf)
+        x_hat = self.network.synthesise(coded, self.crf)
         masks = find_kinds(x, x_hat, warp_picture(before.picture, motion), motion)
         maps = (
             torch.ones(size),
-            block_bits(parted.bits[1:], size),
+            block_bits(parted.bits[-len(ORDER) :], size),
             vector_bits(moved.bits, [step.stride for step in self.network.motion.steps], size),
             intra,
         )

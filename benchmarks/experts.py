@@ -112,7 +112,7 @@ def objective(network: IntraCodec, x: Tensor, crf: Tensor) -> tuple[Tensor, Tens
         latent = network.analyse(x, crf, is_final=False)
     channel = Estimate(noise=True, decide=1.0)
     coded = network.latent.code(latent, crf, (x.shape[2] // 2, x.shape[3] // 2), channel)
-    y, u, v = plane_mse(x, network.synthesis(coded.y_hat, crf))
+    y, u, v = plane_mse(x, network.synthesise(coded, crf))
     rate = channel.bits() / (x.shape[2] * x.shape[3] * 64)
     cost = rate + rd_lambda(crf) * (LUMA_WEIGHT * y + CHROMA_WEIGHT * (u + v))
     uneven = balance_loss(coded.shares) if coded.shares.shape[1] > 1 else torch.zeros(())

@@ -71,6 +71,11 @@ def build(num_steps: int) -> IntraCodec:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stubs lack this
 
 
+def whole_blocks(network: IntraCodec, x: Tensor, crf: Tensor) -> LatentInput:
+    """Leave no choice of sizes, which would depend on what the priors have learned."""
+    return LatentInput(network.analyse(x, crf, is_final=False).y)
+
+
 def train(network: IntraCodec, sampler: CropSampler, steps: int) -> None:
     """Minimise the rate of rounded symbols."""
     random = np.random.default_rng(0)
@@ -87,8 +92,8 @@ def train(network: IntraCodec, sampler: CropSampler, steps: int) -> None:
         channel = Estimate(noise=True)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                latent = network.analysis(x, crf)
-            network.latent.code(LatentInput(latent), crf, size, channel)
+                latent = whole_blocks(network, x, crf)
+            network.latent.code(latent, crf, size, channel)
         loss = channel.bits().mean() / (STAGE.crop * STAGE.crop)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
@@ -105,7 +110,7 @@ def count_bits(network: IntraCodec, frames: list[Frame]) -> dict[float, float]:
         x, size = to_tensor([frame], torch.device("cpu")), latent_size(width, height)
         for crf in CRFS:
             quality, channel = torch.tensor([crf]), Estimate(noise=False)
-            network.latent.code(LatentInput(network.analysis(x, quality)), quality, size, channel)
+            network.latent.code(whole_blocks(network, x, quality), quality, size, channel)
             bits[crf] += float(channel.bits())
     return bits
 
@@ -127,9 +132,9 @@ def decoding_ms(network: IntraCodec, frame: Frame, repeats: int = 24) -> tuple[f
         for repeat in range(-2, repeats // 4):
             start = time.perf_counter()
             channel = Read([SymbolReader(data) for data in payloads], tables)
-            y_hat = exact.latent.code(None, crf, size, channel).y_hat
+            coded = exact.latent.code(None, crf, size, channel)
             middle = time.perf_counter()
-            exact.synthesis(y_hat, crf)
+            exact.synthesise(coded, crf)
             if repeat >= 0:
                 seconds[0] += time.perf_counter() - start
                 seconds[1] += middle - start

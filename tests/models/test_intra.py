@@ -3,6 +3,7 @@
 import copy
 import zlib
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +21,6 @@ from kinema.parts.channels import Estimate
 from kinema.parts.latent_codec import LatentInput
 from kinema.parts.priors import PriorConfig
 from kinema.parts.quality import rd_lambda
-from kinema.parts.transforms import TransformConfig
 
 CRF = torch.tensor([20.5, 44.25])
 
@@ -77,8 +77,8 @@ def test_exact_arithmetic_costs_next_to_nothing(arithmetic, tiny_intra, freeze, 
         assert torch.allclose(after.float(), before, rtol=0.02)
 
 
-def test_better_quality_costs_more_bits_and_looks_better(pictures):
-    network, x = started(384, pictures), pictures(1, 64, 96)
+def test_better_quality_costs_more_bits_and_looks_better(pictures, tiny_config):
+    network, x = started(384, pictures, tiny_config), pictures(1, 64, 96)
     bits, errors = [], []
     with torch.no_grad():
         for crf in (0.0, 20.0, 40.0, 63.0):
@@ -90,15 +90,11 @@ def test_better_quality_costs_more_bits_and_looks_better(pictures):
     assert errors == sorted(errors)
 
 
-def started(latent_channels, pictures):
+def started(latent_channels, pictures, tiny):
     """A codec at its start: cosines, and branches that do nothing."""
-    narrow = {f"{name}_blocks": 1 for name in ("synthesis_fine", "synthesis_coarse")}
-    narrow |= {f"{name}_blocks": 1 for name in ("analysis_fine", "analysis_coarse")}
+    wide = {"latent_channels": latent_channels}
     config = IntraConfig(
-        transform=TransformConfig(
-            latent_channels=latent_channels, fine_channels=8, coarse_channels=8, **narrow
-        ),
-        prior=PriorConfig(latent_channels=latent_channels, hyper_channels=4, prior_channels=8),
+        transform=replace(tiny.transform, **wide), prior=replace(tiny.prior, **wide)
     )
     torch.manual_seed(0)
     codec = IntraCodec(config)
@@ -107,33 +103,33 @@ def started(latent_channels, pictures):
     return codec.requires_grad_(requires_grad=False)
 
 
-def test_complete_start_reconstructs_perfectly(pictures):
-    codec, x = started(384, pictures), pictures(1, 48, 80, seed=5)
+def test_complete_start_reconstructs_perfectly(pictures, tiny_config):
+    codec, x = started(384, pictures, tiny_config), pictures(1, 48, 80, seed=5)
     y = codec.analyse(x, CRF[:1], is_final=False).y
     assert y.shape == (1, 384, 3, 5)
     assert torch.allclose(codec.synthesise(y, CRF[:1]), x, atol=0.1)
 
 
-def test_fewer_components_lose_more(pictures):
+def test_fewer_components_lose_more(pictures, tiny_config):
     x, errors = pictures(1, 64, 64), []
     for channels in (4, 40, 200):
-        codec = started(channels, pictures)
+        codec = started(channels, pictures, tiny_config)
         y = codec.analyse(x, CRF[:1], is_final=False).y
         errors.append(float((codec.synthesise(y, CRF[:1]) - x).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 2 * errors[2]
 
 
-def test_latent_channels_start_alike_in_spread(pictures):
-    codec = started(40, pictures)
+def test_latent_channels_start_alike_in_spread(pictures, tiny_config):
+    codec = started(40, pictures, tiny_config)
     y = codec.analyse(pictures(64, 64, 64), CRF[:1], is_final=False).y
     spread = y.square().mean((0, 2, 3)).sqrt()
     assert spread.min() > 120
     assert spread.max() < 520
 
 
-def test_weight_of_a_latent_error_is_what_it_does_to_the_planes(pictures):
-    codec = started(40, pictures)
+def test_weight_of_a_latent_error_is_what_it_does_to_the_planes(pictures, tiny_config):
+    codec = started(40, pictures, tiny_config)
     y = codec.analyse(pictures(1, 16, 16), CRF[:1], is_final=False).y
     before = codec.put_together(y)
     for channel in (0, 7, 39):

@@ -54,6 +54,18 @@ def test_a_symbol_changes_only_what_comes_after_it(changed, codec, freeze):
         assert same == (index <= changed)
 
 
+def test_hyper_latents_are_drawn_towards_their_mean(codec, freeze):
+    codec, channel = freeze(codec), Estimate(noise=False)
+    plain = codec.code(LatentInput(latent((9, 9))), CRF, (9, 9), channel).z_hat
+    codec.hyper_rest = 0.4
+    drawn = codec.code(LatentInput(latent((9, 9))), CRF, (9, 9), channel).z_hat
+    mean = codec.hyper.distribution(CRF, (3, 3)).mean
+    assert ((drawn - mean).abs() <= (plain - mean).abs()).all()
+    assert 0 < (plain - drawn).abs().sum() == (plain != drawn).sum()
+    known = LatentInput(latent((9, 9)), z=plain)
+    assert torch.equal(codec.code(known, CRF, (9, 9), channel).z_hat, plain)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7), (2, 9)])
 def test_write_and_read_agree_at_any_size(size, codec, freeze, tables):
     codec = freeze(codec)

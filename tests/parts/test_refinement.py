@@ -19,7 +19,7 @@ def setting(freeze):
     codec = LatentCodec(config, torch.full((8, 12), 2.0))
     with torch.no_grad():
         for parameter in codec.spatial.parameters():
-            parameter += torch.randn_like(parameter) * 0.1
+            parameter += torch.randn_like(parameter) * 0.2
     y = 20 * torch.randn(1, 12, *SIZE)
     return freeze(codec), LatentInput(y, torch.full((1, 12), WORTH))
 

@@ -3,24 +3,15 @@
 import torch
 
 from kinema.nn.exact import GridLayer
-from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
+from kinema.parts.transforms import Analysis, Synthesis
 
 CRF = torch.tensor([30.0])
-NARROW = TransformConfig(
-    latent_channels=4,
-    fine_channels=8,
-    coarse_channels=8,
-    analysis_fine_blocks=1,
-    analysis_coarse_blocks=1,
-    synthesis_fine_blocks=1,
-    synthesis_coarse_blocks=1,
-)
 
 
-def test_both_begin_as_nothing():
-    x, latent = torch.randn(1, 96, 4, 6) * 100, torch.randn(1, 4, 2, 3) * 100
-    assert not Analysis(NARROW)(x, CRF).any()
-    assert torch.equal(Synthesis(NARROW)(x, latent, CRF), x)
+def test_both_begin_as_nothing(tiny_config):
+    x, latent = torch.randn(1, 96, 4, 6) * 100, torch.randn(1, 20, 2, 3) * 100
+    assert not Analysis(tiny_config.transform)(x, CRF).any()
+    assert torch.equal(Synthesis(tiny_config.transform)(x, latent, CRF), x)
 
 
 def test_frozen_synthesis_gives_whole_numbers(tiny_intra, freeze):
@@ -49,6 +40,6 @@ def test_freezing_leaves_the_analysis_as_it_was(tiny_intra, pictures, freeze):
         assert torch.allclose(found, expected, rtol=1e-3, atol=0.05)
 
 
-def test_analysis_holds_nothing_of_the_grid_but_its_table():
-    analysis = Analysis(NARROW)
+def test_analysis_holds_nothing_of_the_grid_but_its_table(tiny_config):
+    analysis = Analysis(tiny_config.transform)
     assert [n for n, m in analysis.named_modules() if isinstance(m, GridLayer)] == ["quality"]

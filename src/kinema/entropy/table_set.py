@@ -19,7 +19,7 @@ from kinema.errors import ShapeError, WeightsMismatchError
 
 PRECISION = 24  # bits; fixed in constriction's Python interface
 TOTAL = 1 << PRECISION
-SURE_REST = 1 << 8  # left to all other entries of a table whose symbol may go without saying
+SURE_REST = 1 << 12  # left to all other entries of a table whose symbol may go without saying
 MAX_TABLES = 1 << 12  # distinct tables, so that table and position fit one sort key
 MAX_TABLE_INDICES = 1 << 16
 MAX_ENTRIES = 1 << 22  # frequencies of all tables together

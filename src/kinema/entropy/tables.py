@@ -87,7 +87,7 @@ def _useful_fractions(scale: float, num_fractions: int) -> int:
 def _rounded_laplace(mean: float, scale: float) -> tuple[Floats, int]:
     decay = math.sqrt(2) / scale
     reach = -math.log(TAIL_MASS) / decay  # beyond it lies TAIL_MASS, both sides together
-    first, last = math.floor(mean - reach), math.ceil(mean + reach)
+    first, last = math.floor(mean - reach + 0.5), math.ceil(mean + reach - 0.5)
     edges = (np.arange(first, last + 2) - 0.5 - mean) * decay
     tail = np.exp(-np.abs(edges)) / 2  # beyond each edge, away from the mean
     below = np.where(edges < 0, tail, 1 - tail)

@@ -69,7 +69,7 @@ class DualDomainCodec(MovingCodec):
         motion: Tensor,
     ) -> CodedFrame:
         """Carry P frames; symbols and pictures are those of I frames."""
-        guide = TemporalGuide(self.temporal, self.look_back(before, motion), recast=self.recast)
+        guide = self.guide(before, motion)
 
         def picture(coded: CodedLatent) -> Tensor:
             return self.synthesise(coded, crf)
@@ -89,6 +89,11 @@ class DualDomainCodec(MovingCodec):
             chosen = self.code_intra(x, crf, size, channel.rehearsal())
         y, z = chosen.y_hat.detach(), chosen.z_hat.detach()
         return LatentInput(y, None, z, sizes=chosen.sizes)
+
+    def guide(self, before: Memory, motion: Tensor, reach: Reach = EVERYTHING) -> TemporalGuide:
+        """Tell what earlier frames tell of the latent; arguments as `look_back`."""
+        context = self.look_back(before, motion, reach)
+        return TemporalGuide(self.temporal, context, recast=self.recast)
 
     def look_back(self, before: Memory, motion: Tensor, reach: Reach = EVERYTHING) -> Context:
         """Gather what earlier frames tell.

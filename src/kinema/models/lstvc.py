@@ -29,6 +29,8 @@ from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
+HYPER_REST = 0.2  # of a step; see LatentCodec
+
 
 @dataclass(frozen=True, kw_only=True)
 class LstvcConfig(MovingConfig):
@@ -74,7 +76,9 @@ class LstvcCodec(MovingCodec):
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
         self.block_sizes = BlockSizes(stream)
-        self.contextual = LatentCodec(prior, steps, TemporalPrior(prior, stream))
+        self.contextual = LatentCodec(
+            prior, steps, TemporalPrior(prior, stream), hyper_rest=HYPER_REST
+        )
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
         self.refinement = ContextualRefinement(
             stream, config.refinement_channels, config.refinement_blocks

@@ -108,6 +108,7 @@ class LatentCodec(GridLayer):
         log_steps: Tensor,
         prior: SpatialPrior | None = None,
         block_sizes: BlockSizes | None = None,
+        hyper_rest: float = 0.0,
     ) -> None:
         """Create the codec.
 
@@ -116,12 +117,15 @@ class LatentCodec(GridLayer):
             log_steps: (knots, M), natural logarithm of the initial quantiser steps.
             prior: its own; None for a spatial prior.
             block_sizes: carries sizes of blocks; None if all have one, or are known before.
+            hyper_rest: by how much, in steps, an encoder draws a hyper-latent towards its mean
+                before it rounds (docs/LOG.md, "Hyper-latents that stay").
         """
         super().__init__()
         self.num_channels = config.latent_channels
         self.steps = QualityExperts(log_steps, config.prior_channels, config.num_experts)
         self.hyper = HyperPrior(config)
         self.block_sizes = block_sizes
+        self.hyper_rest = hyper_rest
         self.spatial = prior or SpatialPrior(config)
 
     def code(
@@ -145,8 +149,10 @@ class LatentCodec(GridLayer):
         guide = guide or self.spatial
         z_size = tuple(-(-n // 4) for n in size)
         z = None if latent is None else self._hyper_latent(latent, crf, guide)
-        usual = self.hyper.distribution(crf, z_size)
-        z_hat = channel.carry(z, guide.hyper_distribution(usual, crf))
+        usual = guide.hyper_distribution(self.hyper.distribution(crf, z_size), crf)
+        if self.hyper_rest and z is not None and channel.is_final:
+            z = z - (z - usual.mean).clamp(-self.hyper_rest, self.hyper_rest)
+        z_hat = channel.carry(z, usual)
         features = self.hyper.synthesis(z_hat, crf)[:, :, : size[0], : size[1]]
         steps, shares = self.steps(features, crf)
         features, sizes = guide.begin(features), None

@@ -47,7 +47,7 @@ GRID_PER_FLAG = 64.0
 GRID_PER_CRF = 32.0
 GRID_PER_NAT = 64.0  # log-scales, of nets and tables, count 1/64 nat
 FEATURES = 29
-LEAST_LOG_SCALE = -2.0  # tables below it leave symbols out; vectors must arrive as they are
+LEAST_LOG_SCALE = -2.375  # tables below it leave symbols out; vectors must arrive as they are
 THRESHOLDS = (0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)  # quarter samples
 NUM_CLASSES = len(THRESHOLDS) + 2  # of activity; the last one for anchors without previous field
 
