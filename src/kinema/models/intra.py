@@ -27,7 +27,7 @@ from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.refinement import refine
 from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
 
-FIRST_SHARE, LAST_CRF = 0.8, 28.0  # of the error left by the nets: from crf 0 on, falling to 0
+FIRST_SHARE, LAST_SHARE = 0.8, 0.08  # of the error left by the nets, at crf 0 and at 63
 STRIDE = 16  # pictures are padded to multiples of this
 SPREAD = 256.0  # standard deviation that each latent channel starts with
 
@@ -152,12 +152,12 @@ class IntraCodec(nn.Module):
     def analyse(self, x: Tensor, crf: Tensor, *, is_final: bool) -> LatentInput:
         """g_a, and what errors of the latent cost; encoder only.
 
-        What the two nets do not undo of each other limits high qualities. So, if `is_final`, a
-        share of the error that is left without any quantisation is added to the latent.
+        What the two nets do not undo of each other is lost before any quantisation. So, if
+        `is_final`, a share of it is added to the latent.
         """
         y = self.cosines.free(x) + self.analysis(x, crf)
-        share = (FIRST_SHARE * (1 - crf / LAST_CRF)).clamp(min=0)
-        if is_final and bool((share > 0).any()):
+        if is_final:
+            share = FIRST_SHARE + (LAST_SHARE - FIRST_SHARE) / MAX_CRF * crf
             left = x - self.synthesise(y, crf)
             y = y + share[:, None, None, None] * self.cosines.free(left)
         return LatentInput(y, self.worth(crf), divided=self.cosines.divide(y))
