@@ -35,7 +35,7 @@ from kinema.codec.pictures import latent_size, to_tensor
 from kinema.errors import ConfigError
 from kinema.eval.bd_rate import RdCurve, compare_curves
 from kinema.eval.reports import format_table
-from kinema.models.intra import IntraCodec, IntraConfig, build_small
+from kinema.models.intra import QUICK_END, IntraCodec, IntraConfig, build_small
 from kinema.models.registry import WEIGHTS
 from kinema.parts.channels import Estimate
 from kinema.parts.experts import BALANCE, OCTAVES_PER_NAT, QualityExperts, balance_loss
@@ -109,7 +109,7 @@ def train(network: IntraCodec, sampler: CropSampler, steps: int) -> None:
 def objective(network: IntraCodec, x: Tensor, crf: Tensor) -> tuple[Tensor, Tensor]:
     """Cost of pictures, and how unevenly experts are used."""
     with torch.no_grad():
-        latent = network.analyse(x, crf, is_final=False)
+        latent = network.analyse(x, crf)
     channel = Estimate(noise=True, decide=1.0)
     coded = network.latent.code(latent, crf, (x.shape[2] // 2, x.shape[3] // 2), channel)
     y, u, v = plane_mse(x, network.synthesise(coded, crf))
@@ -137,7 +137,7 @@ def use(network: IntraCodec, frames: list[Frame]) -> dict[str, object]:
     quality = torch.tensor([USED_AT])
     for frame in frames:
         x, size = to_tensor([frame], torch.device("cpu")), latent_size(*frame.y.shape[::-1])
-        latent = network.analyse(x, quality, is_final=True)
+        latent = network.analyse(x, quality, feedback_end=QUICK_END)
         coded = network.latent.code(latent, quality, size, Estimate(noise=False, decide=1.0))
         shares.append(coded.shares.mean((0, 2, 3)))
         uneven.append(float(balance_loss(coded.shares)))

@@ -73,7 +73,7 @@ def build(num_steps: int) -> IntraCodec:
 
 def whole_blocks(network: IntraCodec, x: Tensor, crf: Tensor) -> LatentInput:
     """Leave no choice of sizes, which would depend on what the priors have learned."""
-    return LatentInput(network.analyse(x, crf, is_final=False).y)
+    return LatentInput(network.analyse(x, crf).y)
 
 
 def train(network: IntraCodec, sampler: CropSampler, steps: int) -> None:

@@ -117,9 +117,10 @@ def tiny_intra(tiny_config, pictures):
         folded = F.pixel_unshuffle(pictures(24, 64, 64, seed), 2)
         network.start_from_patches(folded.permute(0, 2, 3, 1).flatten(0, 2))
         with torch.no_grad():
-            for parameter in network.parameters():
-                spread = float(parameter.abs().mean())
-                parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
+            for name, parameter in network.named_parameters():
+                if name != "cosines.gain":  # which must stay above 0
+                    spread = float(parameter.abs().mean())
+                    parameter += torch.randn_like(parameter) * (0.05 * spread if spread else 0.02)
         return network
 
     return make

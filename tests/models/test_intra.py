@@ -1,6 +1,7 @@
 """The intra codec: exact pictures, sensible before training, the size that it claims."""
 
 import copy
+import itertools
 import zlib
 from contextlib import nullcontext
 from dataclasses import replace
@@ -105,7 +106,7 @@ def started(latent_channels, pictures, tiny):
 
 def test_complete_start_reconstructs_perfectly(pictures, tiny_config):
     codec, x = started(384, pictures, tiny_config), pictures(1, 48, 80, seed=5)
-    y = codec.analyse(x, CRF[:1], is_final=False).y
+    y = codec.analyse(x, CRF[:1]).y
     assert y.shape == (1, 384, 3, 5)
     assert torch.allclose(codec.synthesise(y, CRF[:1]), x, atol=0.1)
 
@@ -114,7 +115,7 @@ def test_fewer_components_lose_more(pictures, tiny_config):
     x, errors = pictures(1, 64, 64), []
     for channels in (4, 40, 200):
         codec = started(channels, pictures, tiny_config)
-        y = codec.analyse(x, CRF[:1], is_final=False).y
+        y = codec.analyse(x, CRF[:1]).y
         errors.append(float((codec.synthesise(y, CRF[:1]) - x).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 2 * errors[2]
@@ -122,7 +123,7 @@ def test_fewer_components_lose_more(pictures, tiny_config):
 
 def test_latent_channels_start_alike_in_spread(pictures, tiny_config):
     codec = started(40, pictures, tiny_config)
-    y = codec.analyse(pictures(64, 64, 64), CRF[:1], is_final=False).y
+    y = codec.analyse(pictures(64, 64, 64), CRF[:1]).y
     spread = y.square().mean((0, 2, 3)).sqrt()
     assert spread.min() > 120
     assert spread.max() < 520
@@ -130,7 +131,7 @@ def test_latent_channels_start_alike_in_spread(pictures, tiny_config):
 
 def test_weight_of_a_latent_error_is_what_it_does_to_the_planes(pictures, tiny_config):
     codec = started(40, pictures, tiny_config)
-    y = codec.analyse(pictures(1, 16, 16), CRF[:1], is_final=False).y
+    y = codec.analyse(pictures(1, 16, 16), CRF[:1]).y
     before = codec.put_together(y)
     for channel in (0, 7, 39):
         moved = y.clone()
@@ -175,15 +176,14 @@ def test_shipped_configuration_is_small(count_macs):
 
 
 def test_encoder_takes_back_what_the_nets_do_not_undo(tiny_intra, pictures):
-    """At high quality only, and only where symbols count."""
+    """At high quality above all."""
     network, x = tiny_intra(), pictures(1, 64, 96)
     errors = {}
-    for crf in (2.0, 50.0):
+    for crf, end in itertools.product((2.0, 50.0), (0.0, 28.0, 70.0)):
         quality = torch.tensor([crf])
         with torch.no_grad():
-            for is_final in (False, True):
-                y = network.analyse(x, quality, is_final=is_final).y
-                left = network.cosines.free(network.synthesise(y, quality) - x)
-                errors[crf, is_final] = float(left.square().mean())
-    assert errors[2.0, True] < 0.5 * errors[2.0, False]
-    assert errors[50.0, True] == errors[50.0, False]
+            y = network.analyse(x, quality, feedback_end=end).y
+            left = network.cosines.free(network.synthesise(y, quality) - x)
+        errors[crf, end] = float(left.square().mean())
+    assert errors[2.0, 28.0] < 0.5 * errors[2.0, 0.0]
+    assert errors[50.0, 70.0] < errors[50.0, 28.0] == errors[50.0, 0.0]

@@ -27,7 +27,8 @@ from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.refinement import refine
 from kinema.parts.transforms import Analysis, Synthesis, TransformConfig
 
-FIRST_SHARE, LAST_SHARE = 0.8, 0.08  # of the error left by the nets, at crf 0 and at 63
+FIRST_SHARE = 0.8  # of the error left by the nets, at crf 0; it falls to nothing ...
+QUICK_END, THOROUGH_END = 28.0, 70.0  # ... at these crf: the synthesis takes a quarter of encoding
 STRIDE = 16  # pictures are padded to multiples of this
 SPREAD = 256.0  # standard deviation that each latent channel starts with
 
@@ -136,7 +137,9 @@ class IntraCodec(nn.Module):
         codec, guide, picture = way
         if x is None:
             return codec.code(None, crf, size, channel, guide)
-        latent = latent or self.analyse(x, crf, is_final=channel.is_final)
+        if latent is None:
+            end = THOROUGH_END if channel.passes else QUICK_END
+            latent = self.analyse(x, crf, feedback_end=end if channel.is_final else 0.0)
         if channel.passes:
             weight = latent.weight
             assert weight is not None
@@ -149,15 +152,15 @@ class IntraCodec(nn.Module):
             latent = refine(start, weight, channel.passes, attempt)
         return codec.code(latent, crf, size, channel, guide)
 
-    def analyse(self, x: Tensor, crf: Tensor, *, is_final: bool) -> LatentInput:
+    def analyse(self, x: Tensor, crf: Tensor, *, feedback_end: float = 0.0) -> LatentInput:
         """g_a, and what errors of the latent cost; encoder only.
 
-        What the two nets do not undo of each other is lost before any quantisation. So, if
-        `is_final`, a share of it is added to the latent.
+        What the two nets do not undo of each other is lost before any quantisation. So a share of
+        it is added to the latent: from FIRST_SHARE at crf 0 to nothing at `feedback_end`.
         """
         y = self.cosines.free(x) + self.analysis(x, crf)
-        if is_final:
-            share = FIRST_SHARE + (LAST_SHARE - FIRST_SHARE) / MAX_CRF * crf
+        if bool((crf < feedback_end).any()):
+            share = (FIRST_SHARE * (1 - crf / feedback_end)).clamp(min=0)
             left = x - self.synthesise(y, crf)
             y = y + share[:, None, None, None] * self.cosines.free(left)
         return LatentInput(y, self.worth(crf), divided=self.cosines.divide(y))
