@@ -75,11 +75,9 @@ class GridLayer(nn.Module):
         super().__init__()
         self.arithmetic = Arithmetic.FLOAT
 
-    def on_grid(self, x: Tensor, *, may_overwrite: bool = False) -> Tensor:
+    def on_grid(self, x: Tensor) -> Tensor:
         """Round `x` to whole activation steps, as this layer's arithmetic demands."""
-        if self.arithmetic is Arithmetic.FLOAT:
-            return x
-        return x.round_() if may_overwrite and not x.requires_grad else round_through(x)
+        return x if self.arithmetic is Arithmetic.FLOAT else round_through(x)
 
     def grid_tensors(self) -> dict[str, Tensor]:
         """Own parameters as whole numbers, for the file of weights."""

@@ -61,7 +61,6 @@ class CosineTransform(GridLayer):
 
     tensor_names = ("gain",)
     rows: Tensor
-    columns: Tensor
     turns: Tensor
 
     def __init__(self, latent_channels: int) -> None:
@@ -81,9 +80,7 @@ class CosineTransform(GridLayer):
             bases.append(torch.cat([r[:n] for r, n in zip(every, counts, strict=True)]))
         rows = torch.stack(bases)
         luma = rows[:, : self.num_luma]
-        columns = rows.mT * (STEPS_PER_LEVEL * 2.0**-COMPONENT_BITS)
         self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns.contiguous(), persistent=False)
         self.register_buffer("turns", (luma[1:] @ luma[0].T).float(), persistent=False)
 
     def forward(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
@@ -96,8 +93,7 @@ class CosineTransform(GridLayer):
         Returns:
             (B, M, h, w) on the grid.
         """
-        amplitudes = self._amplitudes(x, sizes, self._type)
-        return self.on_grid(amplitudes, may_overwrite=True).float().clamp(LOW, HIGH)
+        return self.on_grid(self._amplitudes(x, sizes, self._type)).float().clamp(LOW, HIGH)
 
     def free(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
         """Transform what need not be exact: as `forward`, not rounded, fp32."""
@@ -131,18 +127,17 @@ class CosineTransform(GridLayer):
         """
         with torch.autocast(y_hat.device.type, enabled=False):
             levels = y_hat.to(self._type) / self.gain.to(self._type)[:, None, None]
-            levels = levels.clamp(-MAX_COMPONENT, MAX_COMPONENT) * 2.0**COMPONENT_BITS
-            levels = self.on_grid(levels, may_overwrite=True)
-            patches = self._by_size(self.columns.to(self._type), levels, sizes)
-            patches = self.on_grid(patches, may_overwrite=True).float()
-        return F.pixel_shuffle(patches, 2).clamp(LOW, HIGH)
+            levels = levels.clamp(-MAX_COMPONENT, MAX_COMPONENT)
+            levels = self.on_grid(levels * 2.0**COMPONENT_BITS) * 2.0**-COMPONENT_BITS
+            columns = self.rows.mT.to(self._type) * STEPS_PER_LEVEL
+            patches = self._by_size(columns, levels, sizes)
+        return self.on_grid(F.pixel_shuffle(patches, 2)).float().clamp(LOW, HIGH)
 
     def _amplitudes(self, x: Tensor, sizes: Tensor | None, kind: torch.dtype) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             patches = F.pixel_unshuffle(x, 2).to(kind)
             levels = self._by_size(self.rows.to(kind), patches, sizes)
-            factor = (self.gain.to(kind) / STEPS_PER_LEVEL)[:, None, None]
-            return levels * factor if torch.is_grad_enabled() else levels.mul_(factor)
+            return levels * (self.gain.to(kind) / STEPS_PER_LEVEL)[:, None, None]
 
     def _by_size(self, matrices: Tensor, values: Tensor, sizes: Tensor | None) -> Tensor:
         """Multiply each block, a column of `values` (B, C, h, w), by the matrix of its size."""

@@ -19,7 +19,7 @@ from kinema.parts.block_sizes import BlockSizes, insist, pick, price
 from kinema.parts.channels import Channel, Distribution
 from kinema.parts.experts import QualityExperts
 from kinema.parts.priors import HyperPrior, PriorConfig, SpatialPrior
-from kinema.parts.quadtree import ORDER, by_quarter, cut, inside, put, put_all
+from kinema.parts.quadtree import ORDER, by_quarter, cut, inside, put
 
 
 class LatentInput(NamedTuple):
@@ -162,16 +162,14 @@ class LatentCodec(GridLayer):
             guide = guide.divide(sizes)
             if latent is not None and latent.divided is not None:
                 latent = latent._replace(y=pick(latent.divided, sizes))
-        parts: dict[int, Tensor] = {}
-        known: Tensor | None = None
+        y_hat: Tensor | None = None
         for index in range(len(ORDER)):
+            known = None if y_hat is None else self.on_grid(y_hat).float().clamp(LOW, HIGH)
             predicted = guide.predict(index, features, known, crf)
             step = cut(steps, index, beyond=1.0)
-            parts[index] = _carry(latent, index, size, step, predicted, guide, channel)
-            if index + 1 < len(ORDER):
-                told = put(self.on_grid(parts[index]).float().clamp(LOW, HIGH), index, size)
-                known = told if known is None else known + told
-        y_hat = put_all(parts, size)
+            coded = put(_carry(latent, index, size, step, predicted, guide, channel), index, size)
+            y_hat = coded if y_hat is None else y_hat + coded
+        assert y_hat is not None
         return CodedLatent(y_hat, z_hat, steps, shares, sizes)
 
     def _costs(self, latent: LatentInput, crf: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ compute what is not coded.
 Source: DCVC-DC (arXiv 2302.14402), section 3.3.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -65,18 +64,12 @@ def cut_all_channels(f: Tensor, index: int) -> Tensor:
 
 def put(coded: Tensor, index: int, size: tuple[int, int]) -> Tensor:
     """Put what step `index` coded back in its places: (B, C, *size), zeros elsewhere."""
-    return put_all({index: coded}, size)
-
-
-def put_all(parts: Mapping[int, Tensor], size: tuple[int, int]) -> Tensor:
-    """Put what several steps coded back in its places, as `put`; their indices are the keys."""
-    first = next(iter(parts.values()))
-    count, channels, rows, columns = first.shape
-    y = first.new_zeros(count, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)
-    for index, coded in parts.items():
-        quarters = enumerate(zip(ORDER[index], coded.chunk(NUM_QUARTERS, 1), strict=True))
-        for q, ((r, c), part) in quarters:
-            y[:, q::NUM_QUARTERS, r::2, c::2] = part
+    count, channels, rows, columns = coded.shape
+    y = coded.new_zeros(count, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)
+    for q, ((r, c), part) in enumerate(
+        zip(ORDER[index], coded.chunk(NUM_QUARTERS, 1), strict=True)
+    ):
+        y[:, q::NUM_QUARTERS, r::2, c::2] = part
     return y[:, :, : size[0], : size[1]]
 
 
