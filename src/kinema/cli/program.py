@@ -1,6 +1,8 @@
 """The program `kinema`: its commands, and how every one of them ends."""
 
+import atexit
 import functools
+import gc
 import os
 import signal
 import sys
@@ -22,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 INTERRUPTED = 130  # what typer makes of Ctrl-C
+_SELDOM = (100_000, 50, 100)  # thresholds of the garbage collector: imports leave no garbage
 COMMANDS = (
     coding.encode,
     coding.decode,
@@ -66,6 +69,8 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run a command; whatever a user can cause ends in one line and exit status 2."""
+    gc.set_threshold(*_SELDOM)
+    atexit.register(gc.freeze)  # spares the interpreter a last look at every object of torch's
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = app(standalone_mode=False, prog_name="kinema") or 0

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinema.errors import ConfigError
+from kinema.nn.byte_products import ByteProduct, can_multiply_bytes
 
 LOW, HIGH = -2048, 2047  # activations: 12 bits
 BIAS_UNIT = 64.0  # a bias parameter of 1.0 means 64 activation steps: it trains like a weight
@@ -140,6 +141,7 @@ class GridConv(GridLayer):
         self.weight = nn.Parameter(torch.randn(shape) * gain * (1.0 / fan_in) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_limit = DEPTHWISE_LIMIT if depthwise else POINTWISE_LIMIT
+        self._in_bytes: ByteProduct | None = None  # another way to the same frozen sum
 
     def shift(self) -> Tensor:
         """Exponent of each output channel's weight grid: a step is 2**-shift; (out_channels,)."""
@@ -188,6 +190,8 @@ class GridConv(GridLayer):
             raise ConfigError(f"weight grids outside 2**{-MIN_SHIFT} to 2**{-MAX_SHIFT}")
         check_bound(weight, bias, positive_input=self.positive_input)
         step = torch.exp2(-shift)
+        if self.groups == 1 and can_multiply_bytes():
+            self._in_bytes = ByteProduct(tensors["weight"].flatten(1), bias, step)
         weight = weight * step.view(-1, 1, 1, 1)
         self.weight = nn.Parameter(weight.float(), requires_grad=False)
         self.bias = nn.Parameter((bias * step).float(), requires_grad=False)
@@ -202,6 +206,8 @@ class GridConv(GridLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, round and clamp."""
         if self.arithmetic is Arithmetic.FROZEN:
+            if self._in_bytes is not None and self._in_bytes.takes(x):
+                return self._finish(self._in_bytes(x).round_())
             total = self._sum(x, self.weight, self.bias)
             return self._finish(round_through(total) if total.requires_grad else total.round_())
         weight: Tensor = self.weight

@@ -36,8 +36,11 @@ class Distribution:
 
     def gather(self, values: Tensor) -> Tensor:
         """Coded elements of (B, C, h, w) values, by rows, columns, channels: (B, N)."""
-        rows = values.permute(0, 2, 3, 1).flatten(1)
-        return rows if self.inside is None else rows.index_select(1, self.inside)
+        return self.only_coded(in_coding_order(values))
+
+    def only_coded(self, values: Tensor) -> Tensor:
+        """Coded elements of values that are `in_coding_order`: (B, N)."""
+        return values if self.inside is None else values.index_select(1, self.inside)
 
     def scatter(self, coded: Tensor) -> Tensor:
         """Coded elements (B, N) back into (B, C, h, w), zeros elsewhere."""
@@ -46,6 +49,11 @@ class Distribution:
             rows = coded.new_zeros(count, height * width * channels)
             coded = rows.index_copy_(1, self.inside, coded)
         return coded.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def in_coding_order(values: Tensor) -> Tensor:
+    """Bring (B, C, h, w) into the order of rows, columns, channels: (B, h w C)."""
+    return values.permute(0, 2, 3, 1).flatten(1)
 
 
 class Channel(Protocol):

@@ -17,7 +17,7 @@ from torch import Tensor
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.entropy.table_set import TableSet
 from kinema.entropy.tables import laplace_tables
-from kinema.parts.channels import Distribution, choose_symbols
+from kinema.parts.channels import Distribution, choose_symbols, in_coding_order
 from kinema.parts.laplace import NUM_FRACTIONS, scale_index, table_scales
 
 MEAN_LIMIT = 2.0**20  # steps; beyond it come hostile streams only
@@ -68,8 +68,8 @@ class Write:
         """
         if s is None:
             raise TypeError("writing needs the latent itself")
-        mean, floor, index = _locate(distribution)
-        symbols = self._choose(s, mean, distribution)
+        floor, index = _locate(distribution)
+        symbols = distribution.only_coded(self._choose(s, distribution))
         residual = (symbols - floor).to(torch.int32).cpu().numpy()
         is_sure = _find_sure(index, self._tables, distribution)
         residual = np.where(is_sure, self._tables.likeliest[index], residual)
@@ -81,13 +81,17 @@ class Write:
         """Give a channel that chooses symbols as this one does; nobody asks for its bytes."""
         return Write([SymbolWriter() for _ in self._writers], self._tables, decide=self._decide)
 
-    def _choose(self, s: Tensor, mean: Tensor, distribution: Distribution) -> Tensor:
-        symbols = distribution.gather(s.double())
-        if distribution.weight is not None and self._decide:
-            log_scale = distribution.gather(distribution.log_scale)
-            cost = self._decide * distribution.gather(distribution.weight)
-            symbols = choose_symbols(symbols, mean, log_scale, cost)
-        return torch.round(symbols)
+    def _choose(self, s: Tensor, distribution: Distribution) -> Tensor:
+        """Symbols in coding order, coded or not; (B, h w C)."""
+        symbols = torch.round(in_coding_order(s).double())
+        if distribution.weight is None or not self._decide:
+            return symbols
+        is_open = symbols != torch.round(in_coding_order(distribution.mean))
+        choices = is_open.flatten().nonzero()[:, 0]  # elsewhere there is nothing to choose
+        of = (s, distribution.mean, distribution.log_scale, distribution.weight * self._decide)
+        known = [in_coding_order(values).flatten().index_select(0, choices) for values in of]
+        symbols.view(-1).index_copy_(0, choices, choose_symbols(*known).double())
+        return symbols
 
 
 class Read:
@@ -105,7 +109,7 @@ class Read:
             BitstreamError: the bytes are not those that the same distributions wrote.
         """
         del s
-        _, floor, index = _locate(distribution)
+        floor, index = _locate(distribution)
         residual = self._tables.likeliest[index]
         is_sure = _find_sure(index, self._tables, distribution)
         for reader, row, table, sure in zip(self._readers, residual, index, is_sure, strict=True):
@@ -130,11 +134,11 @@ def _find_sure(
     return tables.is_sure[index] if distribution.is_binding else np.zeros(index.shape, np.bool_)
 
 
-def _locate(distribution: Distribution) -> tuple[Tensor, Tensor, NDArray[np.int32]]:
-    """Means and their floors of the coded elements (B, N), and their table indices."""
+def _locate(distribution: Distribution) -> tuple[Tensor, NDArray[np.int32]]:
+    """Floors of the means of the coded elements, and their table indices; both (B, N)."""
     mean = distribution.gather(distribution.mean).double().clamp(-MEAN_LIMIT, MEAN_LIMIT)
     scale = scale_index(distribution.gather(distribution.log_scale))
     parts = torch.floor(mean * NUM_FRACTIONS + 0.5)
     floor = torch.floor(parts * (1 / NUM_FRACTIONS))
     index = scale * NUM_FRACTIONS + (parts - floor * NUM_FRACTIONS)
-    return parts * (1 / NUM_FRACTIONS), floor, index.to(torch.int32).cpu().numpy()
+    return floor, index.to(torch.int32).cpu().numpy()

@@ -163,12 +163,13 @@ class LatentCodec(GridLayer):
             if latent is not None and latent.divided is not None:
                 latent = latent._replace(y=pick(latent.divided, sizes))
         y_hat: Tensor | None = None
+        known: Tensor | None = None
         for index in range(len(ORDER)):
-            known = None if y_hat is None else self.on_grid(y_hat).float().clamp(LOW, HIGH)
             predicted = guide.predict(index, features, known, crf)
             step = cut(steps, index, beyond=1.0)
-            coded = put(_carry(latent, index, size, step, predicted, guide, channel), index, size)
-            y_hat = coded if y_hat is None else y_hat + coded
+            coded = _carry(latent, index, size, step, predicted, guide, channel)
+            y_hat = put(coded, index, size, y_hat)
+            known = put(self.on_grid(coded).float().clamp(LOW, HIGH), index, size, known)
         assert y_hat is not None
         return CodedLatent(y_hat, z_hat, steps, shares, sizes)
 

@@ -47,6 +47,9 @@ def cut(y: Tensor, index: int, beyond: float = 0.0) -> Tensor:
     Returns:
         (B, C, ceil(h/2), ceil(w/2)), quarters one after the other.
     """
+    if y.stride(2) == y.stride(3) == 0:  # the same everywhere: what is cut out takes no memory
+        cells = (-(-y.shape[2] // 2), -(-y.shape[3] // 2))
+        return by_quarter(y[:, :, 0, 0])[:, :, None, None].expand(-1, -1, *cells)
     y = _to_cells(y, beyond)
     places = enumerate(ORDER[index])
     return torch.cat([y[:, q::NUM_QUARTERS, r::2, c::2] for q, (r, c) in places], 1)
@@ -62,15 +65,31 @@ def cut_all_channels(f: Tensor, index: int) -> Tensor:
     return torch.cat([f[:, :, r::2, c::2] for r, c in ORDER[index]], 1)
 
 
-def put(coded: Tensor, index: int, size: tuple[int, int]) -> Tensor:
-    """Put what step `index` coded back in its places: (B, C, *size), zeros elsewhere."""
-    count, channels, rows, columns = coded.shape
-    y = coded.new_zeros(count, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)
+def put(coded: Tensor, index: int, size: tuple[int, int], onto: Tensor | None = None) -> Tensor:
+    """Put what step `index` coded back in its places.
+
+    Args:
+        coded: (B, C, ceil(h/2), ceil(w/2)), as `cut` gives it.
+        index: 0 to 3.
+        size: (h, w) of the latent.
+        onto: what earlier calls gave; it is written to unless it has a gradient.
+
+    Returns:
+        (B, C, h, w), zeros where nothing has been put.
+    """
+    y = _empty_latent(coded, size) if onto is None else onto
+    if onto is not None and (onto.requires_grad or coded.requires_grad):
+        y = onto.clone()
     for q, ((r, c), part) in enumerate(
         zip(ORDER[index], coded.chunk(NUM_QUARTERS, 1), strict=True)
     ):
-        y[:, q::NUM_QUARTERS, r::2, c::2] = part
-    return y[:, :, : size[0], : size[1]]
+        places = y[:, q::NUM_QUARTERS, r::2, c::2]
+        places.copy_(part[:, :, : places.shape[2], : places.shape[3]])
+    return y
+
+
+def _empty_latent(like: Tensor, size: tuple[int, int]) -> Tensor:
+    return like.new_zeros(len(like), *size, like.shape[1]).permute(0, 3, 1, 2)
 
 
 def by_quarter(values: Tensor) -> Tensor:
