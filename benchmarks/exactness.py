@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 CODED_FRAMES = 8  # of a VIDEO
-ISA = ("SSE41", "AVX2", "AVX512_CORE")
+ISA = ("SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_AMX")
 CAPABILITY = ("default", "avx2", "avx512")
 
 

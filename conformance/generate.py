@@ -119,6 +119,7 @@ def moving_specs(prefix: str, weights: str) -> dict[str, Spec]:
 
 
 SPECS |= moving_specs("dual", "tiny-dual-domain") | moving_specs("lstvc", "tiny-lstvc")
+SPECS |= moving_specs("cama", "tiny-cama")
 # Name: (stream, what is changed, error).
 NEGATIVES = {
     "other-weights": ("even", 'header = { weights_fingerprint = "0000000000000000" }',
@@ -135,6 +136,7 @@ NEGATIVES = {
                            "WeightsMismatchError"),
     "lstvc-lost-p": ("lstvc-even", "drop = [2]", "MissingReferenceError"),
     "lstvc-left-over": ("lstvc-even", 'append = "01"', "BitstreamError"),
+    "cama-lost-p": ("cama-even", "drop = [2]", "MissingReferenceError"),
 }  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def make_moving_weights(name: str) -> None:
         base = Path(folder) / "base.safetensors"
         parts = [load_file(WEIGHTS / f"{part}.safetensors") for part in ("tables", BASE)]
         save_file(parts[0] | parts[1], base)
-        export_weights(network, WEIGHTS / f"{name}.safetensors", base)
+        export_weights(network, WEIGHTS / f"{name}.safetensors", [base])
     (WEIGHTS / f"{name}.safetensors").chmod(0o644)
 
 

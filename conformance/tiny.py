@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kinema.bitstream.container import ContainerReader
+from kinema.models.cama import CamaCodec, CamaConfig
 from kinema.models.dual_domain import DualDomainCodec
 from kinema.models.intra import IntraCodec, IntraConfig
 from kinema.models.lstvc import LstvcCodec, LstvcConfig
@@ -22,6 +23,7 @@ from kinema.models.moving import MovingConfig
 from kinema.models.registry import LoadedModel
 from kinema.models.weights import load_weights
 from kinema.parts.deformable import DeformableConfig
+from kinema.parts.feature_alignment import FeatureConfig
 from kinema.parts.motion_codec import MotionConfig
 from kinema.parts.priors import PriorConfig
 from kinema.parts.temporal import ContextConfig
@@ -66,17 +68,22 @@ class System:
     intra_gain: float = 0.0
 
 
-def build_lstvc() -> LstvcCodec:
-    """The tiny LSTVC, not yet drawn."""
-    config = LstvcConfig(**MOVING, state_channels=8, refinement_channels=8, refinement_blocks=1)
-    return LstvcCodec(config)
+CONDITIONAL = MOVING | {"state_channels": 8, "refinement_channels": 8, "refinement_blocks": 1}
+FEATURES = FeatureConfig(widths=(8, 8, 4), groups=(2, 2, 1), hidden_channels=4)
 
 
 BASE = "tiny-intra"
 SYSTEMS = {  # by the name of their file of weights
     BASE: System(number=1, build=lambda: IntraCodec(CONFIG), structures=("all-intra",)),
     "tiny-dual-domain": System(number=2, build=lambda: DualDomainCodec(MovingConfig(**MOVING))),
-    "tiny-lstvc": System(number=3, build=build_lstvc, intra_gain=8.0),
+    "tiny-lstvc": System(
+        number=3, build=lambda: LstvcCodec(LstvcConfig(**CONDITIONAL)), intra_gain=8.0
+    ),
+    "tiny-cama": System(
+        number=4,
+        build=lambda: CamaCodec(CamaConfig(**CONDITIONAL, features=FEATURES)),
+        intra_gain=8.0,
+    ),
 }
 
 

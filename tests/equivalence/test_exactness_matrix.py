@@ -41,7 +41,7 @@ def test_pictures_do_not_depend_on_instructions_threads_layout_or_precision():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stream", ["dual-odd", "lstvc-odd"])
+@pytest.mark.parametrize("stream", ["dual-odd", "lstvc-odd", "cama-odd"])
 def test_nor_do_those_of_p_frames(stream):
     assert_one_digest(digests_of(EXACTNESS.QUICK, stream))
 

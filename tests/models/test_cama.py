@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kinema.entropy.symbols import SymbolReader, SymbolWriter
 from kinema.models.cama import CamaCodec
@@ -88,16 +89,19 @@ def test_behind_an_i_frame_features_come_from_its_picture(tiny_cama, moving, fre
 
 
 def test_exported_weights_decode_what_they_coded(
-    tiny_intra, tiny_cama, tiny_cama_config, moving, tables, tmp_path
+    tiny_intra, tiny_lstvc, tiny_cama, tiny_cama_config, moving, tables, tmp_path
 ):
-    """And beside those of the intra codec they hold nothing twice."""
-    network, intra = tiny_cama(), tiny_intra()
-    network.load_state_dict(intra.state_dict(), strict=False)
-    base, path, alone = (tmp_path / f"{n}.safetensors" for n in ("base", "cama", "alone"))
-    export_weights(intra, base)
-    prints = [export_weights(network, path, base), export_weights(network, alone)]
-    assert path.stat().st_size < alone.stat().st_size - base.stat().st_size // 2
-    files = ((path, base), (alone, None))
+    """And beside those of the intra codec and of LSTVC they hold features alone."""
+    network, lstvc, intra = tiny_cama(), tiny_lstvc(), tiny_intra()
+    for larger, smaller in ((lstvc, intra), (network, lstvc)):
+        larger.load_state_dict(smaller.state_dict(), strict=False)
+    names = ("intra", "lstvc", "cama", "alone")
+    *bases, path, alone = (tmp_path / f"{name}.safetensors" for name in names)
+    export_weights(intra, bases[0])
+    export_weights(lstvc, bases[1], bases[:1])
+    prints = [export_weights(network, path, bases), export_weights(network, alone)]
+    assert {name.split(".")[1] for name in load_file(path)} == {"features", "tell", "show"}
+    files = ((path, bases), (alone, ()))
     loaded = [load_weights(CamaCodec(tiny_cama_config), *pair) for pair in files]
     assert [model.fingerprint for model in loaded] == prints
     assert prints[0] == prints[1]

@@ -70,10 +70,10 @@ def test_a_base_is_stored_once_and_wins(network, path, tiny_config, tmp_path):
     save_file(shared, base)
     with torch.no_grad():
         network.synthesis.head.weight += 1.0  # where the base holds something else
-    exported = export_weights(network, rest, base)
+    exported = export_weights(network, rest, [base])
     assert not set(load_file(rest)) & set(shared)
     assert set(load_file(rest)) | set(shared) == set(tensors)
-    loaded = load_weights(IntraCodec(tiny_config), rest, base)
+    loaded = load_weights(IntraCodec(tiny_config), rest, [base])
     assert loaded.fingerprint == exported == fingerprint(tensors)
     with pytest.raises(WeightsMismatchError):
         load_weights(IntraCodec(tiny_config), rest)

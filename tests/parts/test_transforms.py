@@ -11,15 +11,16 @@ CRF = torch.tensor([30.0])
 def test_both_begin_as_nothing(tiny_config):
     x, latent = torch.randn(1, 96, 4, 6) * 100, torch.randn(1, 20, 2, 3) * 100
     assert not Analysis(tiny_config.transform)(x, CRF).any()
-    assert torch.equal(Synthesis(tiny_config.transform)(x, latent, CRF), x)
+    assert torch.equal(Synthesis(tiny_config.transform)(x, x, latent, CRF), x)
 
 
-def test_frozen_synthesis_gives_whole_numbers(tiny_intra, freeze):
+def test_frozen_synthesis_gives_sixteenths(tiny_intra, freeze):
     synthesis = freeze(tiny_intra()).synthesis
     rough, latent = (torch.randint(-2048, 2048, s).float() for s in ((1, 96, 6, 8), (1, 20, 3, 4)))
-    x_hat = synthesis(rough, latent, CRF)
+    x_hat = synthesis(rough / 16, (rough / 16).round(), latent, CRF)
     assert x_hat.shape == (1, 96, 6, 8)
-    assert torch.equal(x_hat, x_hat.round())
+    assert torch.equal(x_hat * 16, (x_hat * 16).round())
+    assert not torch.equal(x_hat, x_hat.round())
 
 
 def test_quality_reaches_both(tiny_intra, pictures):
@@ -27,7 +28,8 @@ def test_quality_reaches_both(tiny_intra, pictures):
     low, high = torch.tensor([3.0]), torch.tensor([50.0])
     assert not torch.equal(codec.analysis(x, low), codec.analysis(x, high))
     latent = codec.cosines(x)
-    assert not torch.equal(codec.synthesis(x, latent, low), codec.synthesis(x, latent, high))
+    given = (x, x, latent)
+    assert not torch.equal(codec.synthesis(*given, low), codec.synthesis(*given, high))
 
 
 def test_freezing_leaves_the_analysis_as_it_was(tiny_intra, pictures, freeze):

@@ -12,6 +12,7 @@ from kinema.errors import ConfigError
 from kinema.nn.exact import Arithmetic
 from kinema.train.loop import TrainConfig, Trainer, learning_rate
 from kinema.train.objectives import Outcome, intra_objective
+from kinema.train.rounding import NUM_LOOKS
 from kinema.train.stages import Stage
 
 
@@ -120,7 +121,7 @@ def test_batches_can_be_larger(trainer, tiny_recipe):
 
     tiny_recipe(objective=objective)
     trainer(batch=3).run()
-    assert sizes == [6] * 4 + [3] * 2
+    assert sizes == [6] * 4 + [3] * (2 + NUM_LOOKS)
     with pytest.raises(ConfigError, match="batch factor 0"):
         trainer("other", batch=0)
 
@@ -142,7 +143,7 @@ def test_stages_set_the_arithmetic(trainer, tiny_recipe):
 
     tiny_recipe(objective=objective)
     trainer().run()
-    assert seen == [Arithmetic.FLOAT] * 4 + [Arithmetic.FAKE] * 2
+    assert seen == [Arithmetic.FLOAT] * 4 + [Arithmetic.FAKE] * (2 + NUM_LOOKS)
 
 
 def test_frozen_prefixes_stay_and_thaw(trainer, tiny_recipe):

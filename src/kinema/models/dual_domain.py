@@ -122,7 +122,7 @@ class DualDomainCodec(MovingCodec):
     def reference_latent(self, coded: CodedLatent, picture: Tensor) -> Tensor:
         """Cosines of what blocks alone make: no net is needed for it."""
         del picture
-        return self.cosines(self.put_together(coded))
+        return self.cosines(self.cosines.on_grid(self.put_together(coded)))
 
 
 def build_small() -> DualDomainCodec:

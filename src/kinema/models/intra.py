@@ -21,7 +21,7 @@ from kinema.parts.block_cosines import MIN_GAIN, CosineTransform
 from kinema.parts.block_sizes import BlockSizes
 from kinema.parts.channels import Channel
 from kinema.parts.latent_codec import CodedLatent, Guide, LatentCodec, LatentInput
-from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, STEPS_PER_LEVEL
+from kinema.parts.planes import CHROMA_WEIGHT, FRACTION_BITS, LUMA_WEIGHT, STEPS_PER_LEVEL
 from kinema.parts.priors import KNOTS, PriorConfig
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.parts.refinement import refine
@@ -173,13 +173,14 @@ class IntraCodec(nn.Module):
             crf: qualities, (B,).
         """
         rough = self.put_together(latent)
-        return self.synthesis(rough, self.cosines(rough), crf)
+        whole = self.cosines.on_grid(rough)
+        return self.synthesis(rough, whole, self.cosines(whole), crf)
 
     def put_together(self, latent: CodedLatent | Tensor) -> Tensor:
         """The picture that blocks alone make; as `synthesise`."""
         if isinstance(latent, Tensor):
-            return self.cosines.inverse(latent)
-        return self.cosines.inverse(latent.y_hat, latent.sizes)
+            return self.cosines.inverse(latent, None, FRACTION_BITS)
+        return self.cosines.inverse(latent.y_hat, latent.sizes, FRACTION_BITS)
 
     def worth(self, crf: Tensor) -> Tensor:
         """Bits that a squared error of each cosine costs, (B, M); encoder only."""

@@ -26,6 +26,7 @@ from kinema.parts.block_sizes import BlockSizes, price
 from kinema.parts.channels import Channel
 from kinema.parts.compensation import ContextualRefinement, LongTermPrior
 from kinema.parts.latent_codec import CodedLatent, LatentCodec, LatentInput
+from kinema.parts.planes import FRACTION_BITS
 from kinema.parts.temporal import Context, TemporalGuide, TemporalPrior
 from kinema.parts.warping import warp_picture
 
@@ -165,7 +166,8 @@ class LstvcCodec(MovingCodec):
         guide = TemporalGuide(prior, seen.context, is_centred=True)
 
         def rough(coded: CodedLatent) -> Tensor:
-            return seen.warped + self.cosines.inverse(coded.y_hat - coarse, seen.sizes)
+            added = self.cosines.inverse(coded.y_hat - coarse, seen.sizes, FRACTION_BITS)
+            return seen.warped + added
 
         def picture(coded: CodedLatent) -> Tensor:
             return refine(rough(coded))

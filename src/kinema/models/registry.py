@@ -33,7 +33,7 @@ class ModelEntry:
     weights: str  # file in the package's weights folder; a card of the same name lies beside it
     structures: tuple[str, ...]  # coding structures it can do; the first one is its usual one
     summary: str
-    base: str | None = None  # weights of the system it contains, likewise; shipped once
+    bases: tuple[str, ...] = ()  # weights of the systems it contains, likewise; shipped once
     intra_gain: float = 0.0  # crf by which I frames are finer, since P frames keep what they bring
     # The same in random access: I frames, then frames whose nearest reference is 16 or more frames
     # away, 8, 4, 2, 1.
@@ -60,7 +60,7 @@ MODELS: dict[str, ModelEntry] = {
         weights="dual-domain-small.safetensors",
         structures=("low-delay", "all-intra"),
         summary="the pictures of intra for fewer bits; no drift; 8.2 M parameters",
-        base="intra-small.safetensors",
+        bases=("intra-small.safetensors",),
     ),
     "lstvc": ModelEntry(
         number=3,
@@ -68,7 +68,7 @@ MODELS: dict[str, ModelEntry] = {
         weights="lstvc-small.safetensors",
         structures=("low-delay", "all-intra"),
         summary="conditional coding of what earlier frames do not tell; 9.6 M parameters",
-        base="intra-small.safetensors",
+        bases=("intra-small.safetensors",),
         intra_gain=8.0,
     ),
 }
@@ -109,8 +109,8 @@ def load_model(
     if name not in MODELS:
         raise ConfigError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     entry = MODELS[name]
-    base = WEIGHTS / entry.base if entry.base and weights is None else None
-    frozen = load_weights(entry.build(), Path(weights or WEIGHTS / entry.weights), base)
+    bases = [WEIGHTS / base for base in entry.bases] if weights is None else []
+    frozen = load_weights(entry.build(), Path(weights or WEIGHTS / entry.weights), bases)
     return LoadedModel(
         name=name,
         number=entry.number,

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def export_run(
     checkpoint: Path,
     target: Path,
     facts: dict[str, object],
-    base: Path | None = None,
+    bases: Sequence[Path] = (),
 ) -> str:
     """Export the averaged parameters of a checkpoint.
 
@@ -25,7 +26,7 @@ def export_run(
         checkpoint: the run's `last.pt`.
         target: the `.safetensors` file; a `.json` card is written beside it.
         facts: for the card, beside what the checkpoint knows.
-        base: weights of a system that this one contains, shipped beside these; see
+        bases: weights of systems that this one contains, shipped beside these; see
             `export_weights`.
 
     Returns:
@@ -42,7 +43,7 @@ def export_run(
                 parameter.copy_(content["ema"][name])
     except (KeyError, RuntimeError) as error:
         raise ConfigError(f"{checkpoint} is of another network: {error}") from error
-    fingerprint = export_weights(network, target, base).hex()
+    fingerprint = export_weights(network, target, bases).hex()
     state = content["state"]
     card = {
         "fingerprint": fingerprint,

@@ -33,6 +33,7 @@ from kinema.parts.cross_adaptation import (
     Sources,
 )
 from kinema.parts.latent_codec import CodedLatent, LatentInput
+from kinema.parts.planes import FRACTION_BITS
 from kinema.parts.quadtree import by_quarter
 from kinema.parts.reference_adaptor import ReferenceAdaptor, blend
 from kinema.parts.reliability import rate
@@ -151,7 +152,7 @@ class UniLvcCodec(LstvcCodec):
         def picture(coded: CodedLatent) -> Tensor:
             new = coded.y_hat - context.coarse
             more = self.adapt_picture(context.stream, new, seen.sources, seen.apart)
-            added = self.cosines.inverse(new, sizes)
+            added = self.cosines.inverse(new, sizes, FRACTION_BITS)
             return self.refinement(seen.warped + added, seen.warped, context.stream, crf, more)
 
         latent = None

@@ -7,7 +7,7 @@ keeps old streams decodable.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -41,21 +41,21 @@ class FrozenModel:
     fingerprint: bytes
 
 
-def export_weights(network: nn.Module, path: Path, base: Path | None = None) -> bytes:
+def export_weights(network: nn.Module, path: Path, bases: Sequence[Path] = ()) -> bytes:
     """Write a network's weights; return their fingerprint.
 
     Args:
         network: trained; its `encoder_only` names the parameters that no decoder needs.
         path: replaced when the new file is complete.
-        base: weights of a system that this one contains; what they hold is not written again, and
+        bases: weights of systems that this one contains; what they hold is not written again, and
             is taken from there when loading, whatever the network has.
 
     Raises:
-        WeightsMismatchError: the base is missing or damaged.
+        WeightsMismatchError: a base is missing or damaged.
         ConfigError: a layer's sums could leave the exact range, or a decoder would need a
             parameter that is not on a grid.
     """
-    shared = {} if base is None else _read(base)
+    shared = _read(*bases)
     arrays = build_tables().to_arrays()
     tensors = {TABLES + name: torch.from_numpy(array) for name, array in arrays.items()}
     for name, layer in _grid_layers(network):
@@ -73,18 +73,18 @@ def export_weights(network: nn.Module, path: Path, base: Path | None = None) -> 
     return fingerprint(tensors | shared)
 
 
-def load_weights(network: nn.Module, path: Path, base: Path | None = None) -> FrozenModel:
+def load_weights(network: nn.Module, path: Path, bases: Sequence[Path] = ()) -> FrozenModel:
     """Load a file of weights into `network`, which runs frozen from now on.
 
     Args:
         network: of the architecture that was exported.
         path: the file.
-        base: weights that the file was exported beside; it holds the rest.
+        bases: weights that the file was exported beside; they hold the rest.
 
     Raises:
         WeightsMismatchError: the file is missing or damaged, or belongs to another network.
     """
-    tensors = _read(path) if base is None else _read(base) | _read(path)
+    tensors = _read(*bases, path)
     left = {name: tensor for name, tensor in tensors.items() if not name.startswith(TABLES)}
     try:
         for name, layer in list(_grid_layers(network)):
@@ -111,13 +111,17 @@ def fingerprint(tensors: dict[str, Tensor]) -> bytes:
     return digest.digest()[:8]
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise WeightsMismatchError(f"weights {path} do not exist")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise WeightsMismatchError(f"weights {path} cannot be read: {error}") from error
+def _read(*paths: Path) -> dict[str, Tensor]:
+    """Tensors of all files together."""
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        if not path.is_file():
+            raise WeightsMismatchError(f"weights {path} do not exist")
+        try:
+            tensors |= load_file(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise WeightsMismatchError(f"weights {path} cannot be read: {error}") from error
+    return tensors
 
 
 def _tables(tensors: dict[str, Tensor], path: Path) -> TableSet:

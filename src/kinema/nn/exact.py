@@ -116,6 +116,7 @@ class GridConv(GridLayer):
         depthwise: bool = False,
         groups: int = 1,
         positive_input: bool = False,
+        fraction_bits: int = 0,
         gain: float = 1.0,
     ) -> None:
         """Create the layer.
@@ -129,10 +130,11 @@ class GridConv(GridLayer):
                 channels.
             positive_input: the input is never negative (it left a RELU); partial sums then stay
                 between the sums of positive and of negative weights: one more bit for the weights.
+            fraction_bits: results are multiples of 2**-fraction_bits, if the activation is linear.
             gain: factor on the initial weights; 0 starts the layer as nothing.
         """
         super().__init__()
-        self.activation = activation
+        self.activation, self.fraction_bits = activation, fraction_bits
         self.positive_input = positive_input
         self.depthwise = depthwise
         self.groups = in_channels if depthwise else groups
@@ -207,9 +209,8 @@ class GridConv(GridLayer):
         """Convolve, round and clamp."""
         if self.arithmetic is Arithmetic.FROZEN:
             if self._in_bytes is not None and self._in_bytes.takes(x):
-                return self._finish(self._in_bytes(x).round_())
-            total = self._sum(x, self.weight, self.bias)
-            return self._finish(round_through(total) if total.requires_grad else total.round_())
+                return self._finish(self._round(self._in_bytes(x)))
+            return self._finish(self._round(self._sum(x, self.weight, self.bias)))
         weight: Tensor = self.weight
         bias = self.bias * BIAS_UNIT
         if self.arithmetic is Arithmetic.FAKE:
@@ -217,7 +218,7 @@ class GridConv(GridLayer):
             wide = step.view(-1, 1, 1, 1)
             weight = round_through(weight / wide) * wide
             bias = round_through(bias / step) * step
-            return self._finish(round_through(self._sum(x, weight, bias)))
+            return self._finish(self._round(self._sum(x, weight, bias)))
         return self._finish(self._sum(x, weight, bias))
 
     @property
@@ -227,6 +228,11 @@ class GridConv(GridLayer):
     def _sum(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         padding = 1 if self.depthwise else 0
         return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), 1, padding, 1, self.groups)
+
+    def _round(self, x: Tensor) -> Tensor:
+        if self.fraction_bits:
+            return round_through(x * 2.0**self.fraction_bits) * 2.0**-self.fraction_bits
+        return round_through(x) if x.requires_grad else x.round_()
 
     def _finish(self, x: Tensor) -> Tensor:
         if self.activation is Activation.LINEAR:

@@ -115,15 +115,16 @@ class CosineTransform(GridLayer):
             parts = [torch.cat([part.view_as(luma), chroma], 1) for part in turned]
         return torch.stack([y.float(), *parts])
 
-    def inverse(self, y_hat: Tensor, sizes: Tensor | None = None) -> Tensor:
+    def inverse(self, y_hat: Tensor, sizes: Tensor | None = None, fraction_bits: int = 0) -> Tensor:
         """Put blocks together.
 
         Args:
             y_hat: amplitudes, (B, M, h, w).
             sizes: of blocks, (B, h, w); None: all 16x16.
+            fraction_bits: results are multiples of 2**-fraction_bits.
 
         Returns:
-            (B, 96, 2h, 2w) picture units, on the grid.
+            (B, 96, 2h, 2w) picture units, on the grid, or between its points.
         """
         with torch.autocast(y_hat.device.type, enabled=False):
             levels = y_hat.to(self._type) / self.gain.to(self._type)[:, None, None]
@@ -131,7 +132,8 @@ class CosineTransform(GridLayer):
             levels = self.on_grid(levels * 2.0**COMPONENT_BITS) * 2.0**-COMPONENT_BITS
             columns = self.rows.mT.to(self._type) * STEPS_PER_LEVEL
             patches = self._by_size(columns, levels, sizes)
-        return self.on_grid(F.pixel_shuffle(patches, 2)).float().clamp(LOW, HIGH)
+        fine = self.on_grid(F.pixel_shuffle(patches, 2) * 2.0**fraction_bits)
+        return (fine * 2.0**-fraction_bits).float().clamp(LOW, HIGH)
 
     def _amplitudes(self, x: Tensor, sizes: Tensor | None, kind: torch.dtype) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kinema.nn.blocks import GridBlock
 from kinema.nn.exact import HIGH, LOW, Activation, GridConv, GridLayer, add_clipped
 from kinema.parts.motion_field import sample_cells
-from kinema.parts.planes import CHANNELS
+from kinema.parts.planes import CHANNELS, FRACTION_BITS
 from kinema.parts.quality import QualityTable
 
 KNOTS = 8
@@ -61,7 +61,9 @@ class ContextualRefinement(GridLayer):
         self.up = GridConv(stream_channels, 4 * width, Activation.LINEAR, gain=0.3)
         self.quality = QualityTable(torch.zeros(KNOTS, width), unit=64.0)
         self.blocks = nn.Sequential(*[GridBlock(width) for _ in range(num_blocks)])
-        self.head = GridConv(width, CHANNELS, Activation.LINEAR, gain=0.0)
+        self.head = GridConv(
+            width, CHANNELS, Activation.LINEAR, fraction_bits=FRACTION_BITS, gain=0.0
+        )
 
     def forward(
         self,
@@ -85,13 +87,14 @@ class ContextualRefinement(GridLayer):
         """Features of which `head` makes the correction, (B, width, 2h, 2w) on the grid.
 
         Args:
-            x_hat: picture so far, (B, 96, 2h, 2w).
-            warped: likewise.
+            x_hat: picture so far, (B, 96, 2h, 2w), in 2**-FRACTION_BITS.
+            warped: likewise, on the grid.
             stream: context, (B, P, h, w).
             crf: (B,).
             more: what else is known, (B, width, 2h, 2w).
         """
-        both = torch.cat([x_hat.clamp(LOW, HIGH), (x_hat - warped).clamp(LOW, HIGH)], 1)
+        whole = self.on_grid(x_hat)
+        both = torch.cat([whole.clamp(LOW, HIGH), (whole - warped).clamp(LOW, HIGH)], 1)
         f = self.enter(both.contiguous(memory_format=torch.channels_last))
         f = f + self.quality(crf)[:, :, None, None].to(f.dtype)
         f = add_clipped(f, F.pixel_shuffle(self.up(stream), 2))

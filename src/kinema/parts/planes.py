@@ -16,6 +16,7 @@ MIDDLE = 128.0
 PEAK = 255.0
 LUMA_WEIGHT = 0.6  # of the luma plane's mean squared error in the distortion
 CHROMA_WEIGHT = 0.3  # of each chroma plane's; more than its samples, for PSNR 6:1:1
+FRACTION_BITS = 4  # of picture units as they are decoded: sums of whole ones would be too coarse
 CHANNELS = 96  # 8x8 luma, 4x4 of each chroma plane
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kinema.nn.blocks import FreeBlock, GridBlock
 from kinema.nn.exact import Activation, GridConv, GridLayer, add_clipped
-from kinema.parts.planes import CHANNELS
+from kinema.parts.planes import CHANNELS, FRACTION_BITS
 from kinema.parts.quality import QualityTable
 
 FREE_BITS = 16  # after the point of the analysis's table: fine enough to be as good as free
@@ -74,7 +74,7 @@ class Analysis(nn.Module):
 class Synthesis(GridLayer):
     """What g_s adds to the picture that blocks make, in exact arithmetic.
 
-    Shape: (B, 96, H/8, W/8) picture units, on the grid -> the same.
+    Shape: (B, 96, H/8, W/8) picture units -> the same, multiples of 2**-FRACTION_BITS.
     """
 
     def __init__(self, config: TransformConfig) -> None:
@@ -88,16 +88,19 @@ class Synthesis(GridLayer):
         self.look = GridConv(CHANNELS, fine, Activation.LINEAR)
         self.quality = QualityTable(torch.zeros(KNOTS, fine), unit=64.0)
         self.fine = nn.Sequential(*[GridBlock(fine) for _ in range(config.synthesis_fine_blocks)])
-        self.head = GridConv(fine, CHANNELS, Activation.LINEAR, gain=0.0)
+        self.head = GridConv(
+            fine, CHANNELS, Activation.LINEAR, fraction_bits=FRACTION_BITS, gain=0.0
+        )
 
-    def forward(self, rough: Tensor, latent: Tensor, crf: Tensor) -> Tensor:
+    def forward(self, rough: Tensor, whole: Tensor, latent: Tensor, crf: Tensor) -> Tensor:
         """Reconstruct.
 
         Args:
-            rough: the picture that blocks make, (B, 96, H/8, W/8) on the grid.
+            rough: the picture that blocks make, (B, 96, H/8, W/8), in 2**-FRACTION_BITS.
+            whole: the same on the grid.
             latent: its cosines, (B, M, H/16, W/16) on the grid.
             crf: qualities, (B,).
         """
         f = F.pixel_shuffle(self.up(self.coarse(self.enter(latent))), 2)
         f = f + self.quality(crf)[:, :, None, None].to(f.dtype)
-        return rough + self.head(self.fine(add_clipped(f, self.look(rough))))
+        return rough + self.head(self.fine(add_clipped(f, self.look(whole))))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kinema.errors import ConfigError
-from kinema.nn.exact import set_arithmetic
+from kinema.nn.exact import Arithmetic, set_arithmetic
 from kinema.train.checkpoint import (
     Ema,
     RunState,
@@ -25,6 +25,7 @@ from kinema.train.data import CropSampler
 from kinema.train.group import Group
 from kinema.train.objectives import Outcome
 from kinema.train.recipes import RECIPES
+from kinema.train.rounding import round_average
 from kinema.train.sources import build_bank, find_sources
 from kinema.train.stages import Stage
 
@@ -140,8 +141,20 @@ class Trainer:
             if not self._run_stage(self.recipe.stages[self.state.stage], clock):
                 break
             self.state.stage, self.state.step = self.state.stage + 1, 0
+            if self.state.stage == len(self.recipe.stages):
+                self._round(self.recipe.stages[-1])
         self._save(clock)
         return self.state
+
+    def _round(self, stage: Stage) -> None:
+        """Bring what is shipped onto its grids, if the last stage got used to them."""
+        if stage.arithmetic is Arithmetic.FAKE:
+            round_average(self.model, self.ema, lambda m: self._look(m, stage))
+
+    def _look(self, model: nn.Module, stage: Stage) -> Outcome:
+        count = stage.batch * self.config.batch
+        batch = self.sampler.draw(self.random, count, stage.crop, stage.num_frames)
+        return self.recipe.objective(model, batch, stage)
 
     def _run_stage(self, stage: Stage, clock: _Clock) -> bool:
         """Run what is left of a stage; False if the budget ends before."""
@@ -162,10 +175,8 @@ class Trainer:
         rate = learning_rate(stage, self.state.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        count = stage.batch * self.config.batch
-        batch = self.sampler.draw(self.random, count, stage.crop, stage.num_frames)
         with torch.autocast(self.group.device.type, torch.bfloat16, enabled=stage.autocast):
-            outcome = self.recipe.objective(self.model, batch, stage)
+            outcome = self._look(self.model, stage)
         self.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()  # type: ignore[no-untyped-call]  # torch
         parameters = [p for p in self.model.parameters() if p.grad is not None]

@@ -164,14 +164,19 @@ LSTVC_SMALL = (
     ),
 )
 
-# From LSTVC on: features and what they tell begin as nothing. Every P frame is coded at the same
-# crf, so that weights follow the references alone.
+# From LSTVC on: features and what they tell begin as nothing, and are all that is trained, so that
+# one set of LSTVC's weights serves both. Every P frame is coded at the same crf, so that weights
+# follow the references alone.
+_OF_LSTVC = (
+    *_UNIFIED,
+    *("motion.", "alignment.", "block_sizes.", "contextual.", "long_term.", "refinement."),
+)
 _BY_REFERENCES = QualityAware(cycle=(1.0,))
 
 CAMA_SMALL = (
-    replace(LSTVC_SMALL[0], steps=1200, lr=3e-4),
-    replace(LSTVC_SMALL[1], weights=_BY_REFERENCES),
-    replace(LSTVC_SMALL[2], weights=_BY_REFERENCES),
+    replace(LSTVC_SMALL[0], steps=1200, lr=6e-4, frozen=_OF_LSTVC),
+    replace(LSTVC_SMALL[1], weights=_BY_REFERENCES, frozen=_OF_LSTVC),
+    replace(LSTVC_SMALL[2], weights=_BY_REFERENCES, frozen=_OF_LSTVC),
 )
 
 # One network for every use. Intra frames need no replay: what they are made of is frozen. Later
