@@ -2,8 +2,8 @@
 
 An activation plus 2048 is 256 h + l, h in [0, 15] and l in [0, 255], and weights are bytes already.
 So two products of bytes, added up in 32-bit integers and scaled by powers of two, give the bits
-that fp32 gives (design: exact arithmetic), in a third of the time where they are large. Deviation:
-none; nothing in a file tells how its sums were made.
+that fp32 gives (design: exact arithmetic), in little more than half the time where they are large.
+Nothing in a file tells how its sums were made.
 """
 
 from functools import cache

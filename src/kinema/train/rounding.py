@@ -63,11 +63,7 @@ def round_average(model: nn.Module, ema: Ema, use: Callable[[nn.Module], object]
     for name, parameter in twin.named_parameters():
         parameter.copy_(ema.values[name])
 
-    def use_often() -> None:
-        for _ in range(NUM_LOOKS):
-            use(twin)
-
-    count = round_weights(twin, use_often)
+    count = round_weights(twin, lambda: use(twin))
     ema.values = {name: p.detach().clone() for name, p in twin.named_parameters()}
     return count
 
@@ -78,7 +74,7 @@ def round_weights(model: nn.Module, use: Callable[[], object]) -> int:
 
     Args:
         model: its parameters are replaced; those that take no gradients stay as they are.
-        use: runs the model on what it is for.
+        use: runs the model on a batch of what it is for; called NUM_LOOKS times.
 
     Returns:
         the number of layers that were rounded.
@@ -88,7 +84,8 @@ def round_weights(model: nn.Module, use: Callable[[], object]) -> int:
     chosen = [m for m in layers if m.groups == 1 and m.weight.requires_grad]
     known = {layer: _Statistics(layer.weight.shape[1]) for layer in chosen}
     hooks = [layer.register_forward_pre_hook(seen) for layer, seen in known.items()]
-    use()
+    for _ in range(NUM_LOOKS):
+        use()
     for hook in hooks:
         hook.remove()
     used = {layer: seen for layer, seen in known.items() if seen.count}
@@ -113,7 +110,7 @@ def _round_in_turn(weight: Tensor, step: Tensor, covariance: Tensor, limit: int)
     """Round columns of `weight` (out, in) to multiples of `step` (out,), errors handed on."""
     left = weight.clone()
     ways = torch.linalg.cholesky(torch.linalg.inv(covariance), upper=True)
-    for index in torch.arange(weight.shape[1]).tolist():
+    for index in range(weight.shape[1]):
         whole = torch.round(left[:, index] / step).clamp(-limit, limit)
         error = (left[:, index] - whole * step) / ways[index, index]
         left[:, index:] -= torch.outer(error, ways[index, index:])
