@@ -22,9 +22,9 @@ SIZE = (5, 7)
 MOVES = {
     "_to_copy", "_unsafe_view", "cat", "clone", "copy_", "detach", "expand", "fill_", "gather",
     "index", "index_copy_", "index_select", "lift_fresh", "nonzero", "ones", "permute",
-    "pixel_shuffle", "repeat", "scatter", "select", "slice", "split", "squeeze", "transpose",
-    "unsqueeze", "view", "where", "zeros", "zeros_like", "new_zeros", "new_ones",
-    "constant_pad_nd", "replication_pad2d", "alias",
+    "pixel_shuffle", "repeat", "repeat_interleave", "scatter", "select", "slice", "split",
+    "squeeze", "transpose", "unsqueeze", "view", "where", "zeros", "zeros_like", "new_zeros",
+    "new_ones", "constant_pad_nd", "replication_pad2d", "alias",
     "amax", "arange", "bucketize", "flip", "full_like", "new_full", "pixel_unshuffle",
     "promote_types", "scalar_tensor", "split_with_sizes", "stack", "unbind",
     "eq", "ge", "gt", "le", "lt", "ne", "is_same_size",

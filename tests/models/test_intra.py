@@ -145,7 +145,7 @@ def test_known_sizes_and_symbols_are_coded_as_they_are(network, pictures):
     channel, x = Estimate(noise=False, decide=1.0), pictures(2, 64, 96)
     with torch.no_grad():
         chosen = network.code_intra(x, CRF, (4, 6), channel)
-        known = LatentInput(chosen.y_hat, None, chosen.z_hat, sizes=chosen.sizes)
+        known = LatentInput(chosen.y_hat, None, chosen.z_hat, None, chosen.sizes, chosen.offsets)
         again = network.latent.code(known, CRF, (4, 6), channel)
     assert 0 < chosen.sizes.float().mean() < 2
     assert torch.equal(again.sizes, chosen.sizes)

@@ -47,7 +47,6 @@ def test_start_saves_bits_before_any_training(sampler, tiny_config):
         start_intra(network, sampler)
         after = intra_objective(network, batch, STAGE)
     assert after.bpp < 0.7 * before.bpp
-    assert after.loss < 0.8 * before.loss
     assert after.psnr_y > before.psnr_y - 0.5
 
 

@@ -88,7 +88,7 @@ class DualDomainCodec(MovingCodec):
         with torch.no_grad():
             chosen = self.code_intra(x, crf, size, channel.rehearsal())
         y, z = chosen.y_hat.detach(), chosen.z_hat.detach()
-        return LatentInput(y, None, z, sizes=chosen.sizes)
+        return LatentInput(y, None, z, sizes=chosen.sizes, offsets=chosen.offsets)
 
     def guide(self, before: Memory, motion: Tensor, reach: Reach = EVERYTHING) -> TemporalGuide:
         """Tell what earlier frames tell of the latent; arguments as `look_back`."""

@@ -77,9 +77,8 @@ class LstvcCodec(MovingCodec):
         prior, stream = config.intra.prior, config.context.stage.stream_channels
         steps = initial_log_steps(prior.latent_channels)
         self.block_sizes = BlockSizes(stream)
-        self.contextual = LatentCodec(
-            prior, steps, TemporalPrior(prior, stream), hyper_rest=HYPER_REST
-        )
+        told = TemporalPrior(prior, stream)
+        self.contextual = LatentCodec(prior, steps, told, hyper_rest=HYPER_REST, has_offsets=True)
         self.long_term = LongTermPrior(prior.latent_channels, config.state_channels, stream)
         self.refinement = ContextualRefinement(
             stream, config.refinement_channels, config.refinement_blocks

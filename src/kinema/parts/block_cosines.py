@@ -33,7 +33,7 @@ class BlockCosines(nn.Module):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        counts = _counts(latent)
+        counts = plane_counts(latent)
         basis = torch.zeros(latent, len(counts), SIDE, SIDE)
         first = 0
         for plane, count in enumerate(counts):
@@ -70,7 +70,7 @@ class CosineTransform(GridLayer):
             latent_channels: M, 384 for all; fewer keep the lowest frequencies.
         """
         super().__init__()
-        counts = _counts(latent_channels)
+        counts = plane_counts(latent_channels)
         self.num_luma = counts[0]
         self.gain = nn.Parameter(torch.ones(latent_channels))
         planes = (SIDE**2, SIDE**2 // 4, SIDE**2 // 4)
@@ -204,7 +204,7 @@ def folded_cosines(side: int = SIDE) -> Tensor:
     return F.pixel_unshuffle(x, 2).flatten(1)
 
 
-def _counts(latent_channels: int) -> tuple[int, int, int]:
+def plane_counts(latent_channels: int) -> tuple[int, int, int]:
     """Channels of each plane."""
     luma = round(latent_channels * LUMA_SHARE)
     blue = (latent_channels - luma) // 2

@@ -3,6 +3,7 @@
 The same lines run in training, encoding and decoding; only the channel differs (Estimate, Write,
 Read). The grid of symbols is round(y / step), free of context.
 
+    chroma offsets, if they follow from the picture --- [channel] --- (x) step map
     y --- hyper_analysis --- z --- [channel] --- hyper_synthesis --- h P@1/16 --- step map
     sizes of blocks, if y can be divided --- [channel] --- (+) h
     y/step --- step 1 --- [channel] --- step 2 --- [channel] --- ... --- symbols
@@ -17,6 +18,13 @@ from torch import Tensor
 from kinema.nn.exact import HIGH, LOW, GridLayer
 from kinema.parts.block_sizes import BlockSizes, insist, pick, price
 from kinema.parts.channels import Channel, Distribution
+from kinema.parts.chroma_offsets import (
+    carry_offsets,
+    choose_offsets,
+    scale_shifts,
+    share_weight,
+    step_factors,
+)
 from kinema.parts.experts import QualityExperts
 from kinema.parts.priors import HyperPrior, PriorConfig, SpatialPrior
 from kinema.parts.quadtree import ORDER, by_quarter, cut, inside, put
@@ -32,6 +40,7 @@ class LatentInput(NamedTuple):
         z: hyper-latent, where it is known already.
         divided: amplitudes in each size of blocks, (S, B, M, h, w), where sizes are to be chosen.
         sizes: of blocks, (B, h, w), where they are known already.
+        offsets: of chroma steps, (B, 2), where they are known already.
     """
 
     y: Tensor
@@ -39,6 +48,7 @@ class LatentInput(NamedTuple):
     z: Tensor | None = None
     divided: Tensor | None = None
     sizes: Tensor | None = None
+    offsets: Tensor | None = None
 
 
 class CodedLatent(NamedTuple):
@@ -50,6 +60,7 @@ class CodedLatent(NamedTuple):
         steps: of the quantiser, (B, M, h, w) amplitudes.
         shares: what each expert has to say about the steps, (B, E, h, w).
         sizes: of blocks, (B, h, w), if the codec carries them.
+        offsets: of chroma steps, (B, 2), if the codec carries them.
     """
 
     y_hat: Tensor
@@ -57,6 +68,7 @@ class CodedLatent(NamedTuple):
     steps: Tensor
     shares: Tensor
     sizes: Tensor | None = None
+    offsets: Tensor | None = None
 
 
 class Guide(Protocol):
@@ -108,7 +120,9 @@ class LatentCodec(GridLayer):
         log_steps: Tensor,
         prior: SpatialPrior | None = None,
         block_sizes: BlockSizes | None = None,
+        *,
         hyper_rest: float = 0.0,
+        has_offsets: bool = False,
     ) -> None:
         """Create the codec.
 
@@ -119,6 +133,7 @@ class LatentCodec(GridLayer):
             block_sizes: carries sizes of blocks; None if all have one, or are known before.
             hyper_rest: by how much, in steps, an encoder draws a hyper-latent towards its mean
                 before it rounds (docs/LOG.md, "Hyper-latents that stay").
+            has_offsets: carries chroma offsets; else every picture has the same steps.
         """
         super().__init__()
         self.num_channels = config.latent_channels
@@ -126,6 +141,7 @@ class LatentCodec(GridLayer):
         self.hyper = HyperPrior(config)
         self.block_sizes = block_sizes
         self.hyper_rest = hyper_rest
+        self.has_offsets = has_offsets
         self.spatial = prior or SpatialPrior(config)
 
     def code(
@@ -147,12 +163,8 @@ class LatentCodec(GridLayer):
                 their bits change.
         """
         guide = guide or self.spatial
-        z_size = tuple(-(-n // 4) for n in size)
-        z = None if latent is None else self._hyper_latent(latent, crf, guide)
-        usual = guide.hyper_distribution(self.hyper.distribution(crf, z_size), crf)
-        if self.hyper_rest and z is not None and channel.is_final:
-            z = z - (z - usual.mean).clamp(-self.hyper_rest, self.hyper_rest)
-        z_hat = channel.carry(z, usual)
+        offsets = self._carry_offsets(latent, crf, channel, guide) if self.has_offsets else None
+        z_hat = self._carry_hyper_latent(latent, crf, size, channel, guide)
         features = self.hyper.synthesis(z_hat, crf)[:, :, : size[0], : size[1]]
         steps, shares = self.steps(features, crf)
         features, sizes = guide.begin(features), None
@@ -162,16 +174,48 @@ class LatentCodec(GridLayer):
             guide = guide.divide(sizes)
             if latent is not None and latent.divided is not None:
                 latent = latent._replace(y=pick(latent.divided, sizes))
+        shifts: Tensor | None = None
+        if offsets is not None:
+            steps = _scale(steps, step_factors(offsets, self.num_channels))
+            shifts = by_quarter(scale_shifts(offsets, self.num_channels))[:, :, None, None]
+            if latent is not None and latent.weight is not None:
+                latent = latent._replace(weight=share_weight(latent.weight, offsets))
         y_hat: Tensor | None = None
         known: Tensor | None = None
         for index in range(len(ORDER)):
-            predicted = guide.predict(index, features, known, crf)
+            mean, log_scale = guide.predict(index, features, known, crf)
+            log_scale = log_scale if shifts is None else log_scale - shifts
             step = cut(steps, index, beyond=1.0)
-            coded = _carry(latent, index, size, step, predicted, guide, channel)
+            coded = _carry(latent, index, size, step, (mean, log_scale), guide, channel)
             y_hat = put(coded, index, size, y_hat)
             known = put(self.on_grid(coded).float().clamp(LOW, HIGH), index, size, known)
         assert y_hat is not None
-        return CodedLatent(y_hat, z_hat, steps, shares, sizes)
+        return CodedLatent(y_hat, z_hat, steps, shares, sizes, offsets)
+
+    def _carry_offsets(
+        self, latent: LatentInput | None, crf: Tensor, channel: Channel, guide: Guide
+    ) -> Tensor:
+        """Those that are known, or that what is left of the picture asks for."""
+        offsets = None if latent is None else latent.offsets
+        if latent is not None and offsets is None:
+            left = _unexpected(latent, guide)
+            offsets = choose_offsets(left, self.steps.base(crf), latent.weight)
+        return carry_offsets(offsets, len(crf), channel)
+
+    def _carry_hyper_latent(
+        self,
+        latent: LatentInput | None,
+        crf: Tensor,
+        size: tuple[int, int],
+        channel: Channel,
+        guide: Guide,
+    ) -> Tensor:
+        z_size = tuple(-(-n // 4) for n in size)
+        z = None if latent is None else self._hyper_latent(latent, crf, guide)
+        usual = guide.hyper_distribution(self.hyper.distribution(crf, z_size), crf)
+        if self.hyper_rest and z is not None and channel.is_final:
+            z = z - (z - usual.mean).clamp(-self.hyper_rest, self.hyper_rest)
+        return channel.carry(z, usual)
 
     def _costs(self, latent: LatentInput, crf: Tensor) -> Tensor:
         """Of each size of each block; whole blocks where nothing tells more."""
@@ -184,8 +228,22 @@ class LatentCodec(GridLayer):
     def _hyper_latent(self, latent: LatentInput, crf: Tensor, guide: Guide) -> Tensor:
         if latent.z is not None:
             return latent.z
-        left = latent.y - guide.expect() if guide.is_centred else latent.y
-        return self.hyper.analysis(left / self.steps.base(crf)[:, :, None, None])
+        return self.hyper.analysis(
+            _unexpected(latent, guide) / self.steps.base(crf)[:, :, None, None]
+        )
+
+
+def _unexpected(latent: LatentInput, guide: Guide) -> Tensor:
+    """What is left to be coded."""
+    return latent.y - guide.expect() if guide.is_centred else latent.y
+
+
+def _scale(steps: Tensor, factors: Tensor) -> Tensor:
+    """Multiply steps (B, M, h, w) by factors (B, M); what is the same everywhere stays so."""
+    factors = factors.to(steps.dtype)[:, :, None, None]
+    if steps.stride(2) == steps.stride(3) == 0:
+        return (steps[:, :, :1, :1] * factors).expand_as(steps)
+    return steps * factors
 
 
 def _carry(  # noqa: PLR0913  # what one step of the traversal knows

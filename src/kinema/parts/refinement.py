@@ -40,23 +40,23 @@ def refine(start: CodedLatent, weight: Tensor, passes: int, attempt: Attempt) ->
         attempt: carries a latent through a channel and synthesises the picture.
 
     Returns:
-        the latent that is to be coded as it is; hyper-latent and sizes remain. A picture for which
-        no pass gained anything keeps its symbols.
+        the latent that is to be coded as it is; hyper-latent, sizes and offsets remain. A picture
+        for which no pass gained anything keeps its symbols.
     """
     with torch.inference_mode(mode=False):
         y, z, steps = (t.detach().clone() for t in (start.y_hat, start.z_hat, start.steps))
-        sizes = None if start.sizes is None else start.sizes.clone()
+        sizes, offsets = (t if t is None else t.clone() for t in (start.sizes, start.offsets))
         curvature = CURVATURE * weight.clone()[:, :, None, None] * steps.square()
         best, least = y, torch.full((len(y),), torch.inf, device=y.device)
         for number in range(passes + 1):
             with torch.set_grad_enabled(number < passes):
-                seen = _look(LatentInput(y, None, z, sizes=sizes), attempt)
+                seen = _look(LatentInput(y, None, z, sizes=sizes, offsets=offsets), attempt)
             is_best = seen.cost < least
             best, least = _where(is_best, seen.y_hat, best), _where(is_best, seen.cost, least)
             if number < passes:
                 moves = _choose_moves(seen, steps, curvature)
                 y = seen.y_hat + moves * _chequerboard(y, number) * steps
-    return LatentInput(best, None, z, sizes=sizes)
+    return LatentInput(best, None, z, sizes=sizes, offsets=offsets)
 
 
 class _Seen(NamedTuple):
@@ -80,7 +80,7 @@ class _Seen(NamedTuple):
 def _look(latent: LatentInput, attempt: Attempt) -> _Seen:
     y, listener = latent.y.detach().requires_grad_(torch.is_grad_enabled()), Listener()
     coded, error = attempt(latent._replace(y=y), listener)
-    steps = listener.heard[-len(ORDER) :]  # what comes before, hyper-latent and sizes, stays
+    steps = listener.heard[-len(ORDER) :]  # what comes before stays
     cost = (error + listener.bits()).detach()
     return _Seen(y, coded.y_hat.detach(), error, steps, cost)
 

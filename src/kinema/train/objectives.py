@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from kinema.models.intra import IntraCodec
 from kinema.parts.channels import Estimate
-from kinema.parts.planes import CHROMA_WEIGHT, LUMA_WEIGHT, pack_planes
+from kinema.parts.chroma_offsets import plane_shares
+from kinema.parts.planes import pack_planes
 from kinema.parts.quality import MAX_CRF, rd_lambda
 from kinema.train.data import Batch, CropSampler
-from kinema.train.losses import balance, plane_mse, psnr
+from kinema.train.losses import balance, plane_error, plane_mse, psnr
 from kinema.train.stages import Stage
 
 
@@ -38,10 +39,12 @@ def intra_objective(model: nn.Module, batch: Batch, stage: Stage) -> Outcome:
     crf = torch.rand(len(x), device=x.device) * MAX_CRF
     channel = Estimate(noise=True, decide=stage.decide)
     size = (x.shape[2] // 2, x.shape[3] // 2)
-    coded = model.code_frame(x, crf, size, channel)
+    coded = model.code_intra(x, crf, size, channel)
     bpp = channel.bits() / (x.shape[2] * x.shape[3] * 64)
-    mse_y, mse_u, mse_v = plane_mse(x, coded.x_hat)
-    distortion = LUMA_WEIGHT * mse_y + CHROMA_WEIGHT * (mse_u + mse_v)
+    mse_y, mse_u, mse_v = plane_mse(x, model.synthesise(coded, crf))
+    assert coded.offsets is not None
+    u_share, v_share = plane_shares(coded.offsets).unbind(1)
+    distortion = plane_error(mse_y, mse_u * u_share, mse_v * v_share)
     cost = bpp + rd_lambda(crf) * distortion
     return Outcome((cost * balance(crf)).mean(), bpp.mean(), psnr(mse_y).mean())
 
