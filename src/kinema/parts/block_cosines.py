@@ -129,30 +129,33 @@ class CosineTransform(GridLayer):
         with torch.autocast(y_hat.device.type, enabled=False):
             levels = y_hat.to(self._type) / self.gain.to(self._type)[:, None, None]
             levels = levels.clamp(-MAX_COMPONENT, MAX_COMPONENT)
-            levels = self.on_grid(levels * 2.0**COMPONENT_BITS) * 2.0**-COMPONENT_BITS
-            columns = self.rows.mT.to(self._type) * STEPS_PER_LEVEL
-            patches = self._by_size(columns, levels, sizes)
-        fine = self.on_grid(F.pixel_shuffle(patches, 2) * 2.0**fraction_bits)
+            components = self.on_grid(levels * 2.0**COMPONENT_BITS)
+            patches = self._by_size(components, sizes, is_inverse=True)
+        unit = STEPS_PER_LEVEL * 2.0 ** (fraction_bits - COMPONENT_BITS)
+        fine = self.on_grid(F.pixel_shuffle(patches, 2) * unit)
         return (fine * 2.0**-fraction_bits).float().clamp(LOW, HIGH)
 
     def _amplitudes(self, x: Tensor, sizes: Tensor | None, kind: torch.dtype) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             patches = F.pixel_unshuffle(x, 2).to(kind)
-            levels = self._by_size(self.rows.to(kind), patches, sizes)
+            levels = self._by_size(patches, sizes, is_inverse=False)
             return levels * (self.gain.to(kind) / STEPS_PER_LEVEL)[:, None, None]
 
-    def _by_size(self, matrices: Tensor, values: Tensor, sizes: Tensor | None) -> Tensor:
-        """Multiply each block, a column of `values` (B, C, h, w), by the matrix of its size."""
-        count, _, height, width = values.shape
-        if sizes is None:
-            product = torch.matmul(matrices[0], values.flatten(2))
-            return product.view(count, -1, height, width)
-        columns = values.permute(1, 0, 2, 3).flatten(1)
-        product = values.new_zeros(matrices.shape[1], columns.shape[1])
-        for index, matrix in enumerate(matrices):
-            chosen = (sizes.flatten() == index).nonzero()[:, 0]
-            product.index_copy_(1, chosen, matrix @ columns[:, chosen])
-        return product.view(-1, count, height, width).transpose(0, 1)
+    def _by_size(self, values: Tensor, sizes: Tensor | None, *, is_inverse: bool) -> Tensor:
+        """Multiply each block (of B, C, h, w) by the cosines of its size, or their transpose.
+
+        Planes have nothing to do with each other, and only luma is divided.
+        """
+        counts = plane_counts(len(self.gain)), plane_counts(self.rows.shape[2])
+        planes = torch.split(values, list(counts[0] if is_inverse else counts[1]), 1)
+        products, row, column = [], 0, 0
+        for plane, channels, samples in zip(planes, *counts, strict=True):
+            matrices = self.rows[:, row : row + channels, column : column + samples]
+            matrices = (matrices.mT if is_inverse else matrices).to(values.dtype)
+            divided = sizes if row == 0 else None
+            products.append(_multiply(matrices, plane, divided))
+            row, column = row + channels, column + samples
+        return torch.cat(products, 1)
 
     def latent_weight(self) -> Tensor:
         """Weighted squared error of the planes, per squared error of an amplitude: (M,)."""
@@ -183,6 +186,19 @@ class CosineTransform(GridLayer):
     @property
     def _type(self) -> torch.dtype:
         return torch.float64 if self.arithmetic is Arithmetic.FROZEN else torch.float32
+
+
+def _multiply(matrices: Tensor, values: Tensor, sizes: Tensor | None) -> Tensor:
+    """Multiply each block of one plane by the matrix of its size; all by the first if None."""
+    count, _, height, width = values.shape
+    if sizes is None:
+        return torch.matmul(matrices[0], values.flatten(2)).view(count, -1, height, width)
+    columns = values.permute(1, 0, 2, 3).flatten(1)
+    product = values.new_zeros(matrices.shape[1], columns.shape[1])
+    for index, matrix in enumerate(matrices):
+        chosen = (sizes.flatten() == index).nonzero()[:, 0]
+        product.index_copy_(1, chosen, matrix @ columns[:, chosen])
+    return product.view(-1, count, height, width).transpose(0, 1)
 
 
 def folded_cosines(side: int = SIDE) -> Tensor:
