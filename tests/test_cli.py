@@ -61,7 +61,8 @@ def test_figures_as_json(run, tmp_path, clip):
     assert (facts["frames"], facts["width"], facts["height"]) == (3, 48, 32)
     assert facts["rate_kbps"] == figures["rate_kbps"]
     assert facts["bpp"] == figures["bpp"]
-    assert json.loads(run("models", "--json")[1]).keys() == {"intra", "dual-domain", "lstvc", "cama"}
+    models = json.loads(run("models", "--json")[1])
+    assert models.keys() == {"intra", "dual-domain", "lstvc", "cama"}
 
 
 def test_info_and_encode_agree_about_the_rate_beside_audio(run, tmp_path):
