@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kinema.errors import ConfigError
 from kinema.nn.exact import Arithmetic
@@ -110,6 +111,17 @@ def test_finished_run_has_nothing_left_to_do(trainer):
     again = trainer(resume=True)
     again.run()
     assert_same(before["model"], content_of(again.path)["model"])
+
+
+def test_the_end_of_a_run_keeps_averages_rounded_and_not(trainer):
+    run = trainer()
+    run.run()
+    found = [
+        load_file(run.path.with_name(f"{name}.safetensors")) for name in ("unrounded", "parameters")
+    ]
+    assert found[0].keys() == found[1].keys()
+    differences = [float((found[1][name] - v).abs().max()) for name, v in found[0].items()]
+    assert 0 < max(differences) < 0.1
 
 
 def test_batches_can_be_larger(trainer, tiny_recipe):

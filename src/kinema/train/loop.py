@@ -147,8 +147,14 @@ class Trainer:
         return self.state
 
     def _round(self, stage: Stage) -> None:
-        """Bring what is shipped onto its grids, if the last stage got used to them."""
+        """Bring what is shipped onto its grids, if the last stage got used to them.
+
+        The averages as they were stay beside it: they tell what exactness costs.
+        """
         if stage.arithmetic is Arithmetic.FAKE:
+            if self.group.is_first:
+                self.config.run_dir.mkdir(parents=True, exist_ok=True)
+                save_parameters(self.path.with_name("unrounded.safetensors"), self.ema)
             round_average(self.model, self.ema, lambda m: self._look(m, stage))
 
     def _look(self, model: nn.Module, stage: Stage) -> Outcome:
