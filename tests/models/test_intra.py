@@ -187,3 +187,20 @@ def test_encoder_takes_back_what_the_nets_do_not_undo(tiny_intra, pictures):
         errors[crf, end] = float(left.square().mean())
     assert errors[2.0, 28.0] < 0.5 * errors[2.0, 0.0]
     assert errors[50.0, 70.0] < errors[50.0, 28.0] == errors[50.0, 0.0]
+
+
+def test_what_a_picture_asks_for_does_not_depend_on_its_batch():
+    torch.manual_seed(0)
+    network = build_small()
+    for parameter in network.analysis.parameters():
+        parameter.data.copy_(torch.randn_like(parameter) * 0.1)
+    x, crf = torch.randn(16, 96, 4, 4) * 100, torch.full((16,), 40.0)
+    with torch.inference_mode():
+        together = network.analyse(x, crf)
+        hyper = network.latent._hyper_latent(together, crf, network.latent.spatial)
+        for first, count in ((0, 1), (3, 2), (4, 12)):
+            part = slice(first, first + count)
+            alone = network.analyse(x[part], crf[part])
+            assert torch.equal(alone.y, together.y[part])
+            z = network.latent._hyper_latent(alone, crf[part], network.latent.spatial)
+            assert torch.equal(z, hyper[part])

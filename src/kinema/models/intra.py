@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kinema.errors import ConfigError
 from kinema.models.frames import CodedFrame, Reference
+from kinema.nn.blocks import one_by_one
 from kinema.parts.block_cosines import MIN_GAIN, CosineTransform
 from kinema.parts.block_sizes import BlockSizes
 from kinema.parts.channels import Channel
@@ -164,7 +165,7 @@ class IntraCodec(nn.Module):
         What the two nets do not undo of each other is lost before any quantisation. So a share of
         it is added to the latent: from FIRST_SHARE at crf 0 to nothing at `feedback_end`.
         """
-        y = self.cosines.free(x) + self.analysis(x, crf)
+        y = self.cosines.free(x) + one_by_one(self.analysis, x, crf)
         if bool((crf < feedback_end).any()):
             share = (FIRST_SHARE * (1 - crf / feedback_end)).clamp(min=0)
             left = x - self.synthesise(y, crf)

@@ -5,6 +5,7 @@ channel mixer widens twice instead of four times, and on the grid the nonlineari
 the clamp gives for nothing.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -99,3 +100,19 @@ def wsilu(x: Tensor) -> Tensor:
 def wsilu_blocks(*channels: int) -> nn.Sequential:
     """Chain blocks from each number of channels to the next."""
     return nn.Sequential(*[WsiluBlock(a, b) for a, b in pairwise(channels)])
+
+
+def one_by_one(net: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Run a net in floating point so that what a picture gives does not depend on its batch.
+
+    How a sum of products is cut into parts, and so its last bit, depends on the shape of all that
+    is multiplied. Where gradients are wanted, in training, that does no harm: all run at once.
+
+    Args:
+        net: from tensors (B, ...) to one.
+        inputs: its tensors, (B, ...) each.
+    """
+    if torch.is_grad_enabled() or len(inputs[0]) == 1:
+        return net(*inputs)
+    pictures = zip(*(torch.split(tensor, 1) for tensor in inputs), strict=True)
+    return torch.cat([net(*picture) for picture in pictures])

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from kinema.nn.blocks import one_by_one
 from kinema.nn.exact import HIGH, LOW, GridLayer
 from kinema.parts.block_sizes import BlockSizes, insist, pick, price
 from kinema.parts.channels import Channel, Distribution
@@ -228,9 +229,8 @@ class LatentCodec(GridLayer):
     def _hyper_latent(self, latent: LatentInput, crf: Tensor, guide: Guide) -> Tensor:
         if latent.z is not None:
             return latent.z
-        return self.hyper.analysis(
-            _unexpected(latent, guide) / self.steps.base(crf)[:, :, None, None]
-        )
+        s = _unexpected(latent, guide) / self.steps.base(crf)[:, :, None, None]
+        return one_by_one(self.hyper.analysis, s)
 
 
 def _unexpected(latent: LatentInput, guide: Guide) -> Tensor:
