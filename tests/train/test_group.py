@@ -157,3 +157,18 @@ def test_gpu_is_that_of_the_rank_on_its_machine(monkeypatch):
 @pytest.mark.parametrize("wish", [False, True])
 def test_agreeing_alone_is_wishing(wish):
     assert Group.join().agree(wish=wish) is wish
+
+
+@pytest.mark.parametrize(
+    ("device", "able", "expected"),
+    [
+        ("cpu", {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ("cpu", {"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ("cpu", {"avx2": True, "amx_bf16": True}, True),
+        ("cuda", {"avx2": True}, True),
+    ],
+)
+def test_bfloat16_is_for_processors_made_for_it(monkeypatch, device, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    group = Group(rank=0, local_rank=0, size=1, device=torch.device(device))
+    assert group.has_bfloat16 is expected

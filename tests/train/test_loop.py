@@ -158,6 +158,24 @@ def test_stages_set_the_arithmetic(trainer, tiny_recipe):
     assert seen == [Arithmetic.FLOAT] * 4 + [Arithmetic.FAKE] * (2 + NUM_LOOKS)
 
 
+def test_autocast_needs_the_stage_and_the_processor(trainer, tiny_recipe, monkeypatch):
+    seen = []
+
+    def objective(model, batch, stage):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return intra_objective(model, batch, stage)
+
+    stages = [
+        Stage(name=str(on), steps=1, batch=1, crop=64, lr=1e-3, final_lr=1e-3, autocast=on)
+        for on in (False, True)
+    ]
+    tiny_recipe(tuple(stages), objective)
+    for able in (False, True):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"amx_bf16": able})
+        trainer(f"able {able}").run()
+    assert seen == [False, False, False, True]
+
+
 def test_frozen_prefixes_stay_and_thaw(trainer, tiny_recipe):
     stages = tiny_recipe().stages
     frozen = ("synthesis.", "latent.spatial.")

@@ -49,6 +49,14 @@ class Group:
         """Whether this process speaks for all."""
         return self.rank == 0
 
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether bf16 is worth its rounding here: a CPU not made for it is slower than in fp32."""
+        if self.device.type != "cpu":
+            return True
+        able = torch.cpu.get_capabilities()
+        return any(able[name] for name in able if name.endswith("bf16"))
+
     @contextmanager
     def first_on_machine(self) -> Iterator[None]:
         """Run a block on one process per machine first, then on its others."""

@@ -181,7 +181,8 @@ class Trainer:
         rate = learning_rate(stage, self.state.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.group.device.type, torch.bfloat16, enabled=stage.autocast):
+        autocast = stage.autocast and self.group.has_bfloat16
+        with torch.autocast(self.group.device.type, torch.bfloat16, enabled=autocast):
             outcome = self._look(self.model, stage)
         self.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()  # type: ignore[no-untyped-call]  # torch

@@ -20,7 +20,7 @@ class Stage:
     final_lr: float
     warmup: int = 200  # steps until the learning rate is reached
     arithmetic: Arithmetic = Arithmetic.FLOAT
-    autocast: bool = True  # bf16 where the arithmetic allows it
+    autocast: bool = True  # bf16 where arithmetic and processor are made for it
     decide: float = 0.0  # worth of an error where symbols are chosen by rate and distortion
     frozen: tuple[str, ...] = ()  # prefixes of parameter names that stay as they are
     clip_norm: float = 1.0  # gradients longer than this are shortened
