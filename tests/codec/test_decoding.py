@@ -11,7 +11,7 @@ import pytest
 
 from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import CodingStructure, FrameType
-from kinema.codec import reader as reader_module
+from kinema.codec import decoder as decoder_module
 from kinema.codec.decoder import Decoder
 from kinema.codec.decoding import decode_file, verify_file
 from kinema.codec.encoding import EncodeSettings, encode_file
@@ -203,7 +203,7 @@ def test_impossible_ranges_are_refused(tmp_path, kin, bad):
 
 
 def test_a_reader_can_be_used_again_and_not_after_closing(kin, monkeypatch):
-    monkeypatch.setattr(reader_module, "batch_length", lambda *_: 2)
+    monkeypatch.setattr(decoder_module, "batch_length", lambda *_: 2)
     with KinReader(kin) as reader:
         first, second = list(reader), list(reader)
         assert same_planes(first, second)

@@ -6,12 +6,18 @@ from typing import TypeVar
 T = TypeVar("T")
 BATCH_SAMPLES = 420_000  # luma samples coded at once: four pictures of 416x240
 MAX_LENGTH = 16  # frames: more would only make the first one late
+RUN_LENGTH = 32  # frames, from one intra frame to the next: the usual period
 MAX_WAITING = 256  # items of all kinds that wait for their batch to fill up
 
 
 def batch_length(width: int, height: int) -> int:
     """How many pictures of a size are worth coding at once."""
     return min(MAX_LENGTH, max(1, BATCH_SAMPLES // (width * height)))
+
+
+def window_length(num_lanes: int) -> int:
+    """How many frames are worth having before those of so many runs are decoded at once."""
+    return 1 if num_lanes == 1 else min(MAX_WAITING, RUN_LENGTH * num_lanes)
 
 
 def in_batches(items: Iterable[T], frame_type: type, length: int) -> Iterator[list[T]]:

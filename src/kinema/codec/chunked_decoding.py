@@ -81,7 +81,14 @@ class ChunkedReader(KinReader):
         self._stack.close()
         super().close()
 
-    def _items(self, span: Span | None, *, with_audio: bool) -> Iterator[Frame | AudioPacket]:
+    def _items(
+        self,
+        span: Span | None,
+        *,
+        with_audio: bool,
+        in_bulk: bool = False,  # workers always do
+    ) -> Iterator[Frame | AudioPacket]:
+        del in_bulk
         if span is None:
             return
         self._stack.close()  # an earlier pass may have ended anywhere

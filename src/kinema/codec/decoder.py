@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 
 from kinema.bitstream.headers import FrameHeader
+from kinema.codec.batches import batch_length, window_length
+from kinema.codec.lanes import next_rows, split_lanes, take_row
 from kinema.codec.memories import Memories
 from kinema.codec.pictures import latent_size, picture_hash, to_planes
 from kinema.codec.reliability import as_told
@@ -13,7 +15,7 @@ from kinema.codec.runtime import exact_arithmetic, network_on, prepare
 from kinema.codec.structure import widest
 from kinema.entropy.symbols import SymbolReader
 from kinema.errors import BitstreamError, ChecksumError
-from kinema.models.frames import Reference
+from kinema.models.frames import Reference, StacksMemories
 from kinema.models.registry import LoadedModel
 from kinema.parts.coding import Read
 from kinema.parts.quality import CRF_UNITS
@@ -55,8 +57,7 @@ class Decoder:
             model: the one that the sequence header names.
             width: of the pictures.
             height: of the pictures.
-            structure: of the sequence; None accepts whatever the model can do. Told all-intra, a
-                decoder takes several pictures at once.
+            structure: of the sequence; None accepts whatever the model can do.
             threads: of the processor; None leaves torch's setting.
             device: "cpu" or "cuda"; the pictures are the same.
 
@@ -69,6 +70,10 @@ class Decoder:
         self._tables = model.frozen.tables
         self._width, self._height = width, height
         self._memories = Memories()
+        is_divided = not self._structure.predicts or (
+            not self._structure.reorders and isinstance(self._network, StacksMemories)
+        )
+        self._num_lanes = batch_length(width, height) if is_divided else 1
 
     def reset(self) -> None:
         """Forget all frames; the next one must be an intra frame."""
@@ -85,8 +90,15 @@ class Decoder:
         """
         return self.decode_batch([packet])[0]
 
+    @property
+    def window(self) -> int:
+        """How many packets are worth giving to `decode_batch` at a time."""
+        if not self._structure.predicts:
+            return self._num_lanes
+        return window_length(self._num_lanes)
+
     def decode_batch(self, packets: Sequence[CodedPacket]) -> list[Frame]:
-        """Decode pictures: at once in all-intra, else one after the other.
+        """Decode pictures in coding order; runs of frames from different intra frames on at once.
 
         Errors as `decode`, for all of them if for one; the decoder is then as before.
         """
@@ -94,18 +106,16 @@ class Decoder:
             return []
         for packet in packets:
             self._structure.check(packet.header)
-        structure = self._structure
-        frames: list[Frame] = []
-        memories = self._memories
-        for group in [[packet] for packet in packets] if structure.predicts else [packets]:
-            header = group[0].header
-            index, distances = header.display_index, header.references
-            references = memories.references(index, distances)
-            decoded, memory = self._decode(group, references)
-            memories = memories.after(index, distances, memory, structure)
-            frames += decoded
-        self._memories = memories
-        return frames
+        lanes = split_lanes(packets, self._memories, self._structure)
+        for first in range(0, len(lanes), self._num_lanes):
+            some = lanes[first : first + self._num_lanes]
+            while rows := list(next_rows(some)):
+                for row in rows:
+                    ready = [lane.packet for lane in row.lanes]
+                    frames, memory = self._decode(ready, row.references)
+                    take_row(row, frames, memory, self._structure)
+        self._memories = lanes[-1].memories
+        return [frame for lane in lanes for frame in lane.frames]
 
     def _decode(
         self, packets: Sequence[CodedPacket], references: tuple[Reference, ...]

@@ -64,7 +64,7 @@ def decode_file(
             target, reader.format, reader.audio_tracks, overwrite=settings.overwrite, note=note
         )
         with writer:  # nets in a thread of their own measured a third slower
-            for item in shift.items(reader.items()):
+            for item in shift.items(reader.items(in_bulk=target != "-")):
                 writer.write(item)
                 if isinstance(item, Frame):
                     report.num_frames += 1
@@ -96,7 +96,7 @@ def verify_file(
     """
     report = DecodeReport()
     with KinReader(source, settings=settings, model=model) as reader:
-        for _ in reader:
+        for _ in reader.items(with_audio=False, in_bulk=True):
             report.num_frames += 1
         report.lost = reader.lost
     _check_found(source, report)

@@ -10,7 +10,7 @@ from kinema.bitstream.container import ContainerReader
 from kinema.bitstream.headers import SequenceHeader
 from kinema.bitstream.limits import Limits
 from kinema.bitstream.packets import AudioPacketData, DamagedPacket, FramePacket, Packet
-from kinema.codec.batches import batch_length, in_batches
+from kinema.codec.batches import in_batches
 from kinema.codec.crews import check_division
 from kinema.codec.decoder import Decoder, decode_each
 from kinema.codec.excerpt import (
@@ -185,21 +185,29 @@ class KinReader:
             raise ConfigError(f"frame {number}: the file has {self.num_frames} frames, from 0 on")
         return (i for i in self._items(Span(pts), with_audio=False) if isinstance(i, Frame))
 
-    def items(self, *, with_audio: bool = True) -> Iterator[Frame | AudioPacket]:
-        """Frames and audio packets of the chosen range, as interleaved in the file."""
-        return self._items(self.span, with_audio=with_audio)
+    def items(
+        self, *, with_audio: bool = True, in_bulk: bool = False
+    ) -> Iterator[Frame | AudioPacket]:
+        """Frames and audio packets of the chosen range, as interleaved in the file.
 
-    def _items(self, span: Span | None, *, with_audio: bool) -> Iterator[Frame | AudioPacket]:
+        Args:
+            with_audio: whether audio packets come too.
+            in_bulk: small pictures: decode runs of frames side by side, which takes less time for
+                all of them; but they come in bursts of up to 256.
+        """
+        return self._items(self.span, with_audio=with_audio, in_bulk=in_bulk)
+
+    def _items(
+        self, span: Span | None, *, with_audio: bool, in_bulk: bool = False
+    ) -> Iterator[Frame | AudioPacket]:
         if span is None:
             return
-        size = (self.header.width, self.header.height)
-        length = 1 if self._structure.predicts else batch_length(*size)
-        if self._decoder is not None:
-            self._decoder.reset()  # an earlier pass may have ended anywhere
+        decoder = self._ready_decoder()
+        length = decoder.window if in_bulk or not self._structure.predicts else 1
         packets = self._packets(span, with_audio=with_audio)
         shown = self._reordering(span)
         for batch in in_batches(packets, FramePacket, length):
-            decoded = self._decode([p for p in batch if isinstance(p, FramePacket)])
+            decoded = self._decode(decoder, [p for p in batch if isinstance(p, FramePacket)])
             for packet in batch:
                 if isinstance(packet, AudioPacketData):
                     yield unpacked_audio(packet)
@@ -237,26 +245,29 @@ class KinReader:
             return None, 0
         return find_offsets(self._container, span)
 
-    def _decode(self, packets: list[FramePacket]) -> dict[int, Frame]:
+    def _ready_decoder(self) -> Decoder:
+        """The decoder, knowing nothing: an earlier pass may have ended anywhere."""
+        if self._decoder is None:
+            settings = self._settings
+            self._decoder = Decoder(
+                self._model,
+                self.header.width,
+                self.header.height,
+                structure=self._structure.name,
+                threads=settings.threads,
+                device=settings.device,
+            )
+        self._decoder.reset()
+        return self._decoder
+
+    def _decode(self, decoder: Decoder, packets: list[FramePacket]) -> dict[int, Frame]:
         """Decode at once; if that fails, one by one, leaving out what is damaged.
 
         Returns:
             frames by the offsets of their packets.
         """
-        if not packets:
-            return {}
-        if self._decoder is None:
-            settings = self._settings
-            size = (self.header.width, self.header.height)
-            self._decoder = Decoder(
-                self._model,
-                *size,
-                structure=self._structure.name,
-                threads=settings.threads,
-                device=settings.device,
-            )
         frames = {}
-        for packet, decoded in zip(packets, decode_each(self._decoder, packets), strict=True):
+        for packet, decoded in zip(packets, decode_each(decoder, packets), strict=True):
             if isinstance(decoded, Frame):
                 frames[packet.offset] = decoded
             else:

@@ -136,14 +136,15 @@ def _decode(decoder: Decoder, file: BinaryIO, target: Path) -> Losses:
     decoder.reset()
     decode_each(decoder, lead)  # its pictures belong to the chunk before
     losses: Losses = {}
-    place = 0
+    packets = [packet for batch in batches for packet in batch]
+    length = decoder.window
     with target.open("wb") as output:
-        for batch in batches:
-            for decoded in decode_each(decoder, batch):
+        for first in range(0, len(packets), length):
+            window = decode_each(decoder, packets[first : first + length])
+            for place, decoded in enumerate(window, first):
                 if isinstance(decoded, Frame):
                     for plane in decoded.planes:
                         output.write(np.ascontiguousarray(plane).data)
                 else:
                     losses[place] = decoded
-                place += 1
     return losses

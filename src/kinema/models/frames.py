@@ -99,3 +99,15 @@ class RatesReferences(Protocol):
         Returns:
             levels, 0 to 15, in the order of the references.
         """
+
+
+@runtime_checkable
+class StacksMemories(Protocol):
+    """A network that codes frames of several sequences at once, its memories stacked.
+
+    With references, B may then be more than 1; see `kinema.models.stacking`.
+    """
+
+    @property
+    def stacks_memories(self) -> bool:
+        """Always true."""

@@ -59,7 +59,10 @@ class MovingCodec(IntraCodec):
 
     Attributes:
         scales: at which resolution the encoder looks for motion; no decoder depends on it.
+        stacks_memories: see `kinema.models.frames.StacksMemories`.
     """
+
+    stacks_memories = True
 
     def __init__(self, config: MovingConfig) -> None:
         super().__init__(config.intra)
