@@ -33,6 +33,8 @@ STYLE = {
 }
 _PANEL_INCHES = (2.35, 1.95)
 _MAX_COLUMNS = 3
+_MIN_WIDTH_INCHES = 4.5  # of a figure: the line that tells its conditions
+_LABEL_INCHES = 1.7  # of the legend: a line and a name
 
 
 def plot_result(result: BenchResult, path: Path, *, metric: str | None = None) -> None:
@@ -54,9 +56,10 @@ def plot_result(result: BenchResult, path: Path, *, metric: str | None = None) -
     figure_module = import_extra("matplotlib.figure")
     columns = min(_MAX_COLUMNS, math.ceil(math.sqrt(len(result.clips))))
     rows = math.ceil(len(result.clips) / columns)
-    width, height = columns * _PANEL_INCHES[0], rows * _PANEL_INCHES[1] + 0.75
+    width = max(columns * _PANEL_INCHES[0], _MIN_WIDTH_INCHES)
+    height = rows * _PANEL_INCHES[1] + 0.75
     with matplotlib.rc_context(STYLE):
-        figure = figure_module.Figure(figsize=(max(width, 3.6), height), layout="constrained")
+        figure = figure_module.Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel, clip in zip(panels, result.clips, strict=False):
             curves = [curve for curve in result.curves if curve.clip == clip.name]
@@ -115,7 +118,7 @@ def _finish(figure: Any, panels: Sequence[Any], result: BenchResult, metric: str
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(len(labels), 4),
+        ncols=min(len(labels), max(1, int(figure.get_figwidth() / _LABEL_INCHES))),
         frameon=False,
         title=result.conditions.description,
         title_fontsize=7,
