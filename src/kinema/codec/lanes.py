@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kinema.codec.memories import Memories
+from kinema.codec.structure import Structure
 from kinema.models.frames import Reference
 from kinema.models.stacking import layout, stack, unstack
 from kinema.video.frame import Frame
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports this module
     from kinema.codec.decoder import CodedPacket
-    from kinema.codec.structure import Structure
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Lane:
         """Whether all have been decoded."""
         return len(self.frames) == len(self.packets)
 
-    def take(self, frame: Frame, memory: object, structure: "Structure") -> None:
+    def take(self, frame: Frame, memory: object, structure: Structure) -> None:
         """Take what the next packet turned out to be, and what the network remembers of it."""
         header = self.packet.header
         self.memories = self.memories.after(
@@ -65,7 +65,7 @@ class Row:
 
 
 def split_lanes(
-    packets: Sequence["CodedPacket"], memories: Memories, structure: "Structure"
+    packets: Sequence["CodedPacket"], memories: Memories, structure: Structure
 ) -> list[Lane]:
     """Divide packets in coding order; the first lane may go on from earlier frames."""
     lanes: list[Lane] = []
@@ -97,7 +97,7 @@ def next_rows(lanes: Sequence[Lane]) -> Iterator[Row]:
         yield Row([lane for lane, _ in group], tuple(_join(each) for each in together))
 
 
-def take_row(row: Row, frames: list[Frame], memory: object, structure: "Structure") -> None:
+def take_row(row: Row, frames: list[Frame], memory: object, structure: Structure) -> None:
     """Give each lane its own of what decoding a row gave."""
     count = len(row.lanes)
     memories = unstack(memory, count) if structure.predicts else [None] * count

@@ -15,7 +15,7 @@ class Reference:
     """A coded frame that another one may predict from.
 
     Attributes:
-        memory: what the network gave with the coded frame; of one picture.
+        memory: what the network gave with the coded frame; of one picture, or stacked.
         distance: display index of the reference minus that of the frame; below 0 in the past.
         level: reliability, 0 to 15; 0: as if it were not there.
     """

@@ -5,6 +5,7 @@ previous picture --- warp by field --- block transform --- coarse latent
 coarse latent, latents of earlier frames along composed fields --- Alignment --- context
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ class Memory(NamedTuple):
     features: Tensor | None = None
 
 
-class MovingCodec(IntraCodec):
+class MovingCodec(IntraCodec, ABC):
     """An intra codec that also knows how pictures move.
 
     Attributes:
@@ -104,6 +105,7 @@ class MovingCodec(IntraCodec):
         motion = self.code_motion(searched, before, crf, size, channel)
         return self.code_predicted(x, crf, size, channel, before, motion)
 
+    @abstractmethod
     def code_predicted(
         self,
         x: Tensor | None,
@@ -123,7 +125,6 @@ class MovingCodec(IntraCodec):
             before: memory of the previous frame.
             motion: decoded field to it, (B, 2, H/16, W/16).
         """
-        raise NotImplementedError
 
     @torch.no_grad()
     def search_motion(
